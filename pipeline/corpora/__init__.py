@@ -1,0 +1,1 @@
+"""Where sound comes from: recordings, a public data set or a synthesiser, all described by one manifest."""

@@ -1,0 +1,123 @@
+"""The one form in which every corpus is handed on: a table of clips, and a table of those that can't be used."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+
+from pipeline.config import SILENCE, UNKNOWN
+from pipeline.errors import CorpusError
+
+CLIPS = "corpus.csv"
+LABELS = "labels.txt"
+REJECTED = "rejected.csv"
+
+TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
+SPLITS = (TRAINING, VALIDATION, TESTING)
+OFFICIAL = "official_testing"  # the published test archive of Speech Commands, where it is at hand
+
+
+@dataclass(frozen=True, order=True)
+class Clip:
+    """One clip of the corpus.
+
+    `path` is relative to the corpus folder for a clip that the stage made, absolute for a clip of an outside
+    source. `label` is the class it is learnt as, or `_background_noise_` for sound to mix in.
+    """
+
+    path: str
+    label: str
+    speaker: str
+    split: str
+    source: str
+    word: str
+    sha256: str
+
+
+@dataclass(frozen=True, order=True)
+class Rejected:
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, order=True)
+class Candidate:
+    """A sound file that a corpus offers, not looked into yet."""
+
+    path: Path
+    word: str
+    speaker: str
+    split: str
+    source: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one corpus offers: clips of keywords and of other words, recordings of noise, and what to warn of.
+
+    A candidate whose word is no keyword is learnt as `_unknown_`.
+    """
+
+    keywords: tuple[str, ...]
+    candidates: list[Candidate]
+    noise: list[Path] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def labels(keywords: Sequence[str]) -> list[str]:
+    """Silence and unknown first, then the keywords in the order in which they were given."""
+    return [SILENCE, UNKNOWN, *keywords]
+
+
+def write(folder: Path, clips: Iterable[Clip], names: Sequence[str], rejected: Iterable[Rejected]) -> None:
+    """Write the three files of a corpus, rows sorted."""
+    _write_rows(folder / CLIPS, [f.name for f in fields(Clip)], [astuple(clip) for clip in sorted(clips)])
+    _write_rows(folder / REJECTED, [f.name for f in fields(Rejected)], [astuple(row) for row in sorted(rejected)])
+    (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
+def read(folder: Path) -> list[Clip]:
+    with (folder / CLIPS).open(newline="", encoding="utf-8") as file:
+        return [Clip(**row) for row in csv.DictReader(file)]
+
+
+def read_labels(folder: Path) -> list[str]:
+    return (folder / LABELS).read_text(encoding="utf-8").splitlines()
+
+
+def content(folder: Path, clip: Clip) -> bytes:
+    """Bytes of a clip's file, as they were when the corpus was made.
+
+    Raises
+    ------
+    CorpusError
+        If the file is gone or was edited since.
+    """
+    path = folder / clip.path
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path}: {error.strerror} since the corpus was made; run: make corpus") from None
+    if hashlib.sha256(found).hexdigest() != clip.sha256:
+        raise CorpusError(f"{path}: changed since the corpus was made; run: make corpus")
+    return found
+
+
+def summary(clips: Iterable[Clip]) -> dict[str, dict[str, int]]:
+    """Number of clips, as split → label → count."""
+    counts = Counter((clip.split, clip.label) for clip in clips)
+    table: dict[str, dict[str, int]] = {}
+    for (split, label), count in sorted(counts.items()):
+        table.setdefault(split, {})[label] = count
+    return table
+
+
+def _write_rows(path: Path, header: list[str], rows: Iterable[tuple[str, ...]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,5 @@
+"""What also runs on a Raspberry Pi: numpy, ai-edge-litert, click, soundfile and soxr, nothing else."""
+
+from pipeline.device.recognizer import Recognizer
+
+__all__ = ["Recognizer"]

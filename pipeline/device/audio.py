@@ -1,0 +1,89 @@
+"""Sound files in, one checked mono array out: audio is looked at once, here at the door."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from pipeline.errors import AudioError
+
+Samples = NDArray[np.float32]
+
+# First bytes of files that stand for audio kept elsewhere.
+_POINTERS = {b"version https://git-lfs": "a Git LFS pointer", b"/annex/objects": "a git-annex pointer"}
+
+
+def read(path: Path, sample_rate_hz: int, min_ms: int = 0) -> Samples:
+    """Read a sound file of any format, rate and channel count that libsndfile knows.
+
+    Returns
+    -------
+    samples
+        float32 `(samples,)`, mono, nominally in [-1, 1], at `sample_rate_hz`.
+
+    Raises
+    ------
+    AudioError
+        If the file is unreadable, empty, shorter than `min_ms`, or holds NaN or infinity; with a reason.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AudioError(f"{path}: {error.strerror}") from None
+    try:
+        return decode(content, sample_rate_hz, min_ms)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from None
+
+
+def decode(content: bytes, sample_rate_hz: int, min_ms: int = 0) -> Samples:
+    """Like `read`, from the bytes of the file."""
+    if not content:
+        raise AudioError("empty file")
+    for start, pointer in _POINTERS.items():
+        if content.startswith(start):
+            raise AudioError(f"{pointer} instead of audio; fetch the real file first")
+    try:
+        samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"not readable as audio: {error.error_string}") from None
+    if not len(samples):
+        raise AudioError("no samples")
+    if not np.isfinite(samples).all():
+        raise AudioError("holds NaN or infinity")
+    if len(samples) * 1000 < min_ms * rate_hz:
+        raise AudioError(f"too short: {len(samples) * 1000 / rate_hz:.0f} ms, at least {min_ms} ms are needed")
+    return resample(samples.mean(axis=1), rate_hz, sample_rate_hz)
+
+
+def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
+    """Change the sample rate of `(samples,)` with libsoxr."""
+    if from_hz == to_hz:
+        return samples
+    return np.asarray(soxr.resample(samples, from_hz, to_hz), np.float32)
+
+
+def fit(samples: Samples, clip_samples: int) -> Samples:
+    """Exactly one window: a shorter clip is centred in silence, of a longer one the loudest part is kept.
+
+    Parameters
+    ----------
+    samples
+        float32 `(n,)`.
+
+    Returns
+    -------
+    window
+        float32 `(clip_samples,)`.
+    """
+    if len(samples) > clip_samples:
+        energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+        start = int(np.argmax(energy[clip_samples:] - energy[:-clip_samples]))
+        return samples[start : start + clip_samples]
+    missing = clip_samples - len(samples)
+    return np.pad(samples, (missing // 2, missing - missing // 2)).astype(np.float32, copy=False)

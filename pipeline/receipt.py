@@ -1,0 +1,192 @@
+"""What a stage leaves beside its files: how they were made, and from what.
+
+A stage works in `X.part` and only a finished folder becomes `X`, so that a crash at any point leaves the old
+artefact whole; the next run mends what lies between and takes up what the interrupted run had finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Settings
+from pipeline.errors import StaleInput
+
+RECEIPT = "receipt.json"
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage reads of the settings, and the number of its format: raise it when its files change meaning."""
+
+    sections: tuple[str, ...]
+    format: int = 1
+
+
+STAGES = {
+    "corpus": Stage(("audio", "corpus")),
+    "features": Stage(("audio", "features", "augment")),
+    "train": Stage(("model", "train")),
+    "quantize": Stage(("quantize",)),
+    "export": Stage(()),
+    "tune": Stage(("listen",)),
+    "evaluate": Stage(("listen",)),
+    "bundle": Stage(()),
+    "report": Stage(()),
+}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The settings of a stage and of all before it, digests of its inputs, sha256 of its files."""
+
+    format: int
+    stage: str
+    settings: dict[str, dict[str, Any]]
+    inputs: dict[str, str]
+    files: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(_dump(asdict(self)).encode()).hexdigest()[:16]
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def making(folder: Path, stage: str, settings: Settings, inputs: Sequence[Receipt] = ()) -> Iterator[Path]:
+    """Yield the folder `X.part` to fill; on success it replaces `X`, the receipt written last.
+
+    What an interrupted run with the same settings and inputs left in `X.part` is still there.
+    """
+    _mend(folder)
+    work, old = _beside(folder, ".part"), _beside(folder, ".old")
+    plan = _plan(stage, settings, inputs)
+    if not _read_json(work / PLAN) == plan:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(parents=True)
+        (work / PLAN).write_text(_dump(plan))
+    (work / RECEIPT).unlink(missing_ok=True)
+    yield work
+    (work / RECEIPT).write_text(_dump({**plan, "files": _hashes(work)}))
+    (work / PLAN).unlink()
+    if folder.exists():
+        folder.rename(old)
+    work.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def require(folder: Path, stage: str, settings: Settings, made_from: Sequence[Receipt] = ()) -> Receipt:
+    """Read the receipt of an input folder, or say exactly why it may not be used.
+
+    Raises
+    ------
+    StaleInput
+        If it is missing, of another format, made by other settings than today's or from other inputs than
+        `made_from`, or if a file in it changed since.
+    """
+    _mend(folder)
+    content = _read_json(folder / RECEIPT)
+    if content is None:
+        raise StaleInput(f"missing: {folder / RECEIPT}; run: make {stage}")
+    if (content.get("stage"), content.get("format")) != (stage, STAGES[stage].format):
+        wanted = f"{stage} format {STAGES[stage].format}"
+        raise StaleInput(f"stale: {folder} is {content.get('stage')} format {content.get('format')}, not {wanted}; run: make {stage}")  # fmt: skip
+    receipt = Receipt(**content)
+    _check_settings(receipt, settings)
+    for given in made_from:
+        if receipt.inputs.get(given.stage) != given.digest:
+            raise StaleInput(f"stale: {folder} was made from another {given.stage}; run: make {stage}")
+    for name, digest in receipt.files.items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != digest:
+            change = "was edited" if path.is_file() else "is missing"
+            raise StaleInput(f"edited: {path} {change} since it was made; run: rm -r {folder} && make {stage}")
+    return receipt
+
+
+def listing_digest(source: Path) -> str:
+    """Digest of an outside folder by sorted relative path, size and modification time; it reads no content."""
+    lines = []
+    for folder, _, names in os.walk(source):
+        for name in names:
+            path = os.path.join(folder, name)
+            status = os.stat(path, follow_symlinks=False)
+            lines.append(f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Write each section to `folder`, touching only what changed: these files are what `make` compares."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {name: settings.section(name) for name in asdict(settings)}
+    source = Path(settings.corpus.source)
+    contents["source"] = {"listing": listing_digest(source)} if settings.corpus.source else {}
+    for name, content in contents.items():
+        path = folder / f"{name}.json"
+        if _read_json(path) != content:
+            path.write_text(_dump(content))
+
+
+def _plan(stage: str, settings: Settings, inputs: Sequence[Receipt]) -> dict[str, Any]:
+    sections = {name: settings.section(name) for name in STAGES[stage].sections}
+    inherited = {name: values for receipt in inputs for name, values in receipt.settings.items()}
+    return {
+        "format": STAGES[stage].format,
+        "stage": stage,
+        "settings": inherited | sections,
+        "inputs": {receipt.stage: receipt.digest for receipt in inputs},
+    }
+
+
+def _check_settings(receipt: Receipt, settings: Settings) -> None:
+    for name, recorded in receipt.settings.items():
+        today = settings.section(name)
+        for key in sorted(recorded.keys() | today.keys()):
+            if recorded.get(key) != today.get(key):
+                stage = next(stage for stage, reads in STAGES.items() if name in reads.sections)
+                change = f"{name}.{key} was {recorded.get(key)!r}, now {today.get(key)!r}"
+                raise StaleInput(f"stale: {change}; run: make {stage}")
+
+
+def _mend(folder: Path) -> None:
+    """Undo or finish the exchange of folders that a crash cut off."""
+    old = _beside(folder, ".old")
+    if not old.exists():
+        return
+    if folder.exists():
+        shutil.rmtree(old)
+    else:
+        old.rename(folder)
+
+
+def _beside(folder: Path, ending: str) -> Path:
+    return folder.with_name(folder.name + ending)
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files if path.name not in (PLAN, RECEIPT)}
+
+
+def _dump(content: Any) -> str:
+    return json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _read_json(path: Path) -> Any:
+    """Content of a JSON file; None if it isn't there or isn't whole."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+        return None
