@@ -90,7 +90,9 @@ class Corpus:
         require(self.kind in CORPUS_KINDS, f"corpus.kind {self.kind!r}: choose one of {', '.join(CORPUS_KINDS)}")
         require(self.release in RELEASES, f"corpus.release {self.release!r}: choose one of {', '.join(RELEASES)}")
         require(self.split_by in SPLITS_BY, f"corpus.split_by {self.split_by!r}: choose one of {', '.join(SPLITS_BY)}")
-        require(all(word.strip() for word in self.keywords), "corpus.keywords: a word is empty; remove it from the list")
+        require(
+            all(word.strip() for word in self.keywords), "corpus.keywords: a word is empty; remove it from the list"
+        )
         repeated = sorted({word for word in self.keywords if self.keywords.count(word) > 1})
         require(not repeated, f"corpus.keywords: {', '.join(repeated)} is listed twice; remove one")
         for name in ("validation", "testing", "unknown", "silence", "training_unknown", "training_silence"):
@@ -116,10 +118,12 @@ class Features:
 
     def __post_init__(self) -> None:
         require(
-            self.n_fft > 0 and self.n_fft & (self.n_fft - 1) == 0, f"features.n_fft is {self.n_fft}; give a power of two"
+            self.n_fft > 0 and self.n_fft & (self.n_fft - 1) == 0,
+            f"features.n_fft is {self.n_fft}; give a power of two",
         )
         require(
-            0 < self.n_mfcc <= self.n_mels, f"features.n_mfcc is {self.n_mfcc}; give 1 to n_mels, which is {self.n_mels}"
+            0 < self.n_mfcc <= self.n_mels,
+            f"features.n_mfcc is {self.n_mfcc}; give 1 to n_mels, which is {self.n_mels}",
         )
         require(0 <= self.f_min_hz < self.f_max_hz, "features: f_min_hz must be at least 0 and below f_max_hz")
         require(self.hop_ms > 0 and self.window_ms > 0, "features: hop_ms and window_ms must be positive")
@@ -129,9 +133,12 @@ class Features:
         return exact_div(audio.sample_rate_hz * self.hop_ms, 1000, "audio.sample_rate_hz * features.hop_ms / 1000")
 
     def window_samples(self, audio: Audio) -> int:
-        samples = exact_div(audio.sample_rate_hz * self.window_ms, 1000, "audio.sample_rate_hz * features.window_ms / 1000")
+        samples = exact_div(
+            audio.sample_rate_hz * self.window_ms, 1000, "audio.sample_rate_hz * features.window_ms / 1000"
+        )
         require(
-            samples <= self.n_fft, f"features.window_ms is {samples} samples; features.n_fft, {self.n_fft}, must hold them"
+            samples <= self.n_fft,
+            f"features.window_ms is {samples} samples; features.n_fft, {self.n_fft}, must hold them",
         )
         return samples
 
@@ -182,7 +189,9 @@ class Model:
 
     def __post_init__(self) -> None:
         sizes = (self.conv_filters, self.conv_frames, self.conv_stride, self.attention_units, *self.lstm_units)
-        require(min(sizes) > 0 and len(self.lstm_units) > 0, "model: every size must be positive, with one LSTM at least")
+        require(
+            min(sizes) > 0 and len(self.lstm_units) > 0, "model: every size must be positive, with one LSTM at least"
+        )
         require(0 <= self.dropout < 1, f"model.dropout is {self.dropout}; give 0 to below 1")
 
 
@@ -200,7 +209,8 @@ class Train:
     seed: int = 3
 
     def __post_init__(self) -> None:
-        require(min(self.epochs, self.batch_clips, self.patience_epochs) > 0, "train: epochs, batch_clips and patience_epochs must be positive")  # fmt: skip
+        for name in ("epochs", "batch_clips", "patience_epochs"):
+            require(getattr(self, name) > 0, f"train.{name} must be at least 1")
         require(self.learning_rate > 0, "train.learning_rate must be positive")
         require(0 <= self.label_smoothing < 1, "train.label_smoothing: give 0 to below 1")
         require(min(self.mask_frames, self.mask_coefficients) >= 0, "train: masks must be 0 or more")
@@ -244,7 +254,9 @@ class Settings:
         self.features.frames(self.audio)
         self.features.window_samples(self.audio)
         nyquist_hz = self.audio.sample_rate_hz / 2
-        require(self.features.f_max_hz <= nyquist_hz, f"features.f_max_hz is above half the sample rate, {nyquist_hz:g}")
+        require(
+            self.features.f_max_hz <= nyquist_hz, f"features.f_max_hz is above half the sample rate, {nyquist_hz:g}"
+        )
 
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON types."""

@@ -73,7 +73,7 @@ def making(folder: Path, stage: str, settings: Settings, inputs: Sequence[Receip
     _mend(folder)
     work, old = _beside(folder, ".part"), _beside(folder, ".old")
     plan = _plan(stage, settings, inputs)
-    if not _read_json(work / PLAN) == plan:
+    if _read_json(work / PLAN) != plan:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         (work / PLAN).write_text(_dump(plan))
@@ -87,33 +87,26 @@ def making(folder: Path, stage: str, settings: Settings, inputs: Sequence[Receip
     shutil.rmtree(old, ignore_errors=True)
 
 
-def require(folder: Path, stage: str, settings: Settings, made_from: Sequence[Receipt] = ()) -> Receipt:
-    """Read the receipt of an input folder, or say exactly why it may not be used.
+def require(settings: Settings, **folders: Path) -> list[Receipt]:
+    """Read the receipts of input folders, given by stage in the order of the line, or say why one may not be used.
 
     Raises
     ------
     StaleInput
-        If it is missing, of another format, made by other settings than today's or from other inputs than
-        `made_from`, or if a file in it changed since.
+        If one is missing, of another format, made by other settings than today's or from another folder than the
+        one given here, or if a file in it changed since.
     """
-    _mend(folder)
-    content = _read_json(folder / RECEIPT)
-    if content is None:
-        raise StaleInput(f"missing: {folder / RECEIPT}; run: make {stage}")
-    if (content.get("stage"), content.get("format")) != (stage, STAGES[stage].format):
-        wanted = f"{stage} format {STAGES[stage].format}"
-        raise StaleInput(f"stale: {folder} is {content.get('stage')} format {content.get('format')}, not {wanted}; run: make {stage}")  # fmt: skip
-    receipt = Receipt(**content)
-    _check_settings(receipt, settings)
-    for given in made_from:
-        if receipt.inputs.get(given.stage) != given.digest:
-            raise StaleInput(f"stale: {folder} was made from another {given.stage}; run: make {stage}")
-    for name, digest in receipt.files.items():
-        path = folder / name
-        if not path.is_file() or sha256(path) != digest:
-            change = "was edited" if path.is_file() else "is missing"
-            raise StaleInput(f"edited: {path} {change} since it was made; run: rm -r {folder} && make {stage}")
-    return receipt
+    receipts: list[Receipt] = []
+    for stage, folder in folders.items():
+        _mend(folder)
+        receipt = _read_receipt(folder, stage)
+        _check_settings(receipt, settings)
+        for given in receipts:
+            if receipt.inputs.get(given.stage, given.digest) != given.digest:
+                raise StaleInput(f"stale: {folder} was made from another {given.stage}; run: make {stage}")
+        _check_files(receipt, folder)
+        receipts.append(receipt)
+    return receipts
 
 
 def listing_digest(source: Path) -> str:
@@ -150,6 +143,18 @@ def _plan(stage: str, settings: Settings, inputs: Sequence[Receipt]) -> dict[str
     }
 
 
+def _read_receipt(folder: Path, stage: str) -> Receipt:
+    content = _read_json(folder / RECEIPT)
+    if content is None:
+        raise StaleInput(f"missing: {folder / RECEIPT}; run: make {stage}")
+    found, wanted = (content.get("stage"), content.get("format")), (stage, STAGES[stage].format)
+    if found != wanted:
+        raise StaleInput(
+            f"stale: {folder} is {found[0]} format {found[1]}, not {stage} format {wanted[1]}; run: make {stage}"
+        )
+    return Receipt(**content)
+
+
 def _check_settings(receipt: Receipt, settings: Settings) -> None:
     for name, recorded in receipt.settings.items():
         today = settings.section(name)
@@ -158,6 +163,15 @@ def _check_settings(receipt: Receipt, settings: Settings) -> None:
                 stage = next(stage for stage, reads in STAGES.items() if name in reads.sections)
                 change = f"{name}.{key} was {recorded.get(key)!r}, now {today.get(key)!r}"
                 raise StaleInput(f"stale: {change}; run: make {stage}")
+
+
+def _check_files(receipt: Receipt, folder: Path) -> None:
+    for name, digest in receipt.files.items():
+        path = folder / name
+        if not path.is_file() or sha256(path) != digest:
+            change = "was edited" if path.is_file() else "is missing"
+            redo = f"rm -r {folder} && make {receipt.stage}"
+            raise StaleInput(f"edited: {path} {change} since it was made; run: {redo}")
 
 
 def _mend(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
@@ -57,7 +56,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Found:
-    """What one corpus offers: clips of keywords and of other words, recordings of noise, and what to warn of.
+    """What one corpus offers: clips of keywords and of other words, recordings of noise, what to warn of and to show.
 
     A candidate whose word is no keyword is learnt as `_unknown_`.
     """
@@ -66,6 +65,7 @@ class Found:
     candidates: list[Candidate]
     noise: list[Path] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # worth a line on screen, like a licence
 
 
 def labels(keywords: Sequence[str]) -> list[str]:
@@ -105,15 +105,6 @@ def content(folder: Path, clip: Clip) -> bytes:
     if hashlib.sha256(found).hexdigest() != clip.sha256:
         raise CorpusError(f"{path}: changed since the corpus was made; run: make corpus")
     return found
-
-
-def summary(clips: Iterable[Clip]) -> dict[str, dict[str, int]]:
-    """Number of clips, as split → label → count."""
-    counts = Counter((clip.split, clip.label) for clip in clips)
-    table: dict[str, dict[str, int]] = {}
-    for (split, label), count in sorted(counts.items()):
-        table.setdefault(split, {})[label] = count
-    return table
 
 
 def _write_rows(path: Path, header: list[str], rows: Iterable[tuple[str, ...]]) -> None:

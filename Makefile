@@ -1,0 +1,91 @@
+# From words to a recogniser: `make help` lists what there is. Works with GNU make 3.81 and later.
+
+PYTHON ?= python3
+BUILD  ?= build/$(if $(CORPUS),$(CORPUS),synthetic)
+
+# These reach Python through the environment, never through a recipe: a word with a quote must not become shell.
+override CORPUS := $(value CORPUS)
+override SOURCE := $(value SOURCE)
+override WORDS  := $(value WORDS)
+override PARAMS := $(value PARAMS)
+export CORPUS SOURCE WORDS PARAMS
+
+ifneq ($(words $(BUILD)),1)
+$(error BUILD must be one path without spaces, and is '$(BUILD)')
+endif
+
+VENV    := .venv
+READY   := $(VENV)/ready
+RUN     := $(VENV)/bin/python -m pipeline
+SET     := $(BUILD)/settings
+STAGES  := corpus features train quantize export tune evaluate bundle report
+
+# make's target of a stage is its receipt; `$(call made,corpus)` is that file, `$(call read,audio)` a settings section.
+made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
+read = $(foreach section,$(1),$(SET)/$(section).json)
+
+.PHONY: report $(filter-out report,$(STAGES)) help test lint tensorboard clean check-settings
+report: $(call made,report)         ## Everything up to the page that shows what was made (the default)
+	@echo "The page:   $(BUILD)/report/index.html"
+	@echo "The bundle: $(BUILD)/bundle"
+	@echo "Try it:     $(RUN) classify $(BUILD)/bundle $(BUILD)/bundle/golden/*.wav"
+
+corpus: $(call made,corpus)         ## Find or make the clips
+features: $(call made,features)     ## MFCC of every clip
+train: $(call made,train)           ## Train the bidirectional LSTM
+quantize: $(call made,quantize)     ## Calibration clips; prune and cluster where set
+export: $(call made,export)         ## TFLite files
+tune: $(call made,tune)             ## A threshold for each word
+evaluate: $(call made,evaluate)     ## Every figure, on the test clips
+bundle: $(call made,bundle)         ## What a device gets
+
+# The section files are touched only when a setting (or the listing of SOURCE) changed: then, and only then, make sees it.
+$(call read,audio corpus features augment model train quantize listen source): check-settings ;
+check-settings: $(READY)
+	@$(RUN) settings $(SET)
+
+$(call made,corpus): pipeline/stages/corpus.py $(call read,audio corpus source) | $(READY)
+	$(RUN) corpus $(@D)
+$(call made,features): pipeline/stages/features.py $(call made,corpus) $(call read,audio features augment) | $(READY)
+	$(RUN) features $(BUILD)/corpus $(@D)
+$(call made,train): pipeline/stages/train.py $(call made,features) $(call read,model train) | $(READY)
+	$(RUN) train $(BUILD)/features $(@D)
+$(call made,quantize): pipeline/stages/quantize.py $(call made,train) $(call read,quantize) | $(READY)
+	$(RUN) quantize $(addprefix $(BUILD)/,corpus features train) $(@D)
+$(call made,export): pipeline/stages/export.py $(call made,quantize) | $(READY)
+	$(RUN) export $(addprefix $(BUILD)/,corpus features quantize) $(@D)
+$(call made,tune): pipeline/stages/tune.py $(call made,export) $(call read,listen) | $(READY)
+	$(RUN) tune $(addprefix $(BUILD)/,features export) $(@D)
+$(call made,evaluate): pipeline/stages/evaluate.py $(call made,tune) | $(READY)
+	$(RUN) evaluate $(addprefix $(BUILD)/,corpus features train quantize export tune) $(@D)
+$(call made,bundle): pipeline/stages/bundle.py $(call made,tune) | $(READY)
+	$(RUN) bundle $(addprefix $(BUILD)/,export tune) $(@D)
+$(call made,report): pipeline/stages/report.py $(call made,evaluate bundle) | $(READY)
+	$(RUN) report $(addprefix $(BUILD)/,train evaluate bundle) $(@D)
+
+# Made anew when what is pinned changes; the mark is written last, so a broken install is not taken for a whole one.
+$(READY): requirements.lock setup.cfg
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13) and "Python 3.11, 3.12 or 3.13 is needed, and $(PYTHON) is " + sys.version.split()[0] + "; run: make PYTHON=python3.11")'
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+test: $(READY)                      ## Test the project; what this machine lacks is skipped and named
+	$(VENV)/bin/python -m pytest
+
+lint: $(READY)                      ## Style, types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+tensorboard: $(READY)               ## Watch the training curves in a browser
+	$(VENV)/bin/tensorboard --logdir $(BUILD) --host 127.0.0.1
+
+clean:                              ## Remove what the build made; the corpora in data/ stay
+	rm -rf $(BUILD)
+
+help:                               ## This list
+	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [BUILD=build/x]"
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile

@@ -1,0 +1,203 @@
+"""The command line: the only place for arguments, printing and exit codes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline import config
+from pipeline.config import Settings
+from pipeline.errors import MissingExtra, PipelineError, SettingsError
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class OneLineErrors(click.Group):
+    """Prints an error that a person can mend as one line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            raise Failure(str(error), error.exit_code) from error
+        except OSError as error:
+            raise Failure(f"{error.filename or 'system'}: {error.strerror or error}", 1) from error
+
+
+class Failure(click.ClickException):
+    """One line on standard error, and this exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="speech-command-pipeline")
+def main() -> None:
+    """From a few words to a quantised TFLite recogniser that runs offline on a device.
+
+    `make` runs the stages in order; each can be run by itself. Start with `make` and then `classify`.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+
+
+def with_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `settings`, from the file and the corpus variables that `make` exports."""
+
+    @click.option("--params", type=FILE, envvar="PARAMS", show_envvar=True, help="Settings file, see params/.")
+    @click.option("--corpus-kind", envvar="CORPUS", show_envvar=True, help="synthetic, speech_commands or folder.")
+    @click.option("--source", type=FOLDER, envvar="SOURCE", show_envvar=True, help="Folder of recordings.")
+    @click.option("--words", envvar="WORDS", show_envvar=True, help="Keywords, with commas between them.")
+    @functools.wraps(command)
+    def wrapped(
+        *args: Any, params: Path | None, corpus_kind: str | None, source: Path | None, words: str | None, **kwargs: Any
+    ) -> None:
+        given: dict[str, Any] = {"kind": corpus_kind, "source": source and str(source.absolute())}
+        given["keywords"] = [word.strip() for word in words.split(",")] if words else None
+        settings = config.load(params, {key: value for key, value in given.items() if value})
+        if source and not source.is_dir():
+            raise SettingsError(f"{source}: no such folder; SOURCE must be a folder of recordings")
+        command(*args, settings=settings, **kwargs)
+
+    return wrapped
+
+
+def stage(*inputs: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a stage: an argument for each input folder, one for the output, and the settings."""
+
+    def decorate(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def command(settings: Settings, out: Path, **folders: Path) -> None:
+            try:
+                result = function(settings, **folders, out=out)
+            except ModuleNotFoundError as error:
+                raise MissingExtra(
+                    f"{error.name} is not installed, and building needs it; run: pip install '.[train,synthesis]'"
+                ) from error
+            _show(result, out)
+
+        wrapped = with_settings(command)
+        for name in reversed((*inputs, "out")):
+            wrapped = click.argument(name, type=FOLDER)(wrapped)
+        return main.command()(wrapped)
+
+    return decorate
+
+
+def _show(result: Any, out: Path) -> None:
+    from rich.console import Console
+
+    # A pipe has no width of its own; a table must not be folded in it.
+    console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=isinstance(result, str))
+    console.print(result if not isinstance(result, str) else f"{out.name}: {result}", markup=False)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@with_settings
+def settings(settings: Settings, folder: Path) -> None:
+    """Write each section of the settings to FOLDER, touching only what changed; `make` compares them."""
+    from pipeline import receipt
+
+    receipt.write_settings(folder, settings)
+
+
+@stage()
+def corpus(settings: Settings, out: Path) -> Any:
+    """Find or make the clips: a checked list with labels, speakers and splits."""
+    from pipeline.stages import corpus
+
+    return corpus.run(settings, Path("data"), out)
+
+
+@stage("corpus")
+def features(settings: Settings, **folders: Path) -> Any:
+    """Turn clips into MFCC, with changed copies for training."""
+    from pipeline.stages import features
+
+    return features.run(settings, **folders)
+
+
+@stage("features")
+def train(settings: Settings, **folders: Path) -> Any:
+    """Train the bidirectional LSTM; an interrupted run goes on where it stopped."""
+    from pipeline.stages import train
+
+    return train.run(settings, **folders)
+
+
+@stage("corpus", "features", "train")
+def quantize(settings: Settings, **folders: Path) -> Any:
+    """Choose calibration clips; prune and cluster the weights where the settings say so."""
+    from pipeline.stages import quantize
+
+    return quantize.run(settings, **folders)
+
+
+@stage("corpus", "features", "quantize")
+def export(settings: Settings, **folders: Path) -> Any:
+    """Convert to TFLite: float, dynamic range and int8."""
+    from pipeline.stages import export
+
+    return export.run(settings, **folders)
+
+
+@stage("features", "export")
+def tune(settings: Settings, **folders: Path) -> Any:
+    """Choose a threshold for each word, on validation clips."""
+    from pipeline.stages import tune
+
+    return tune.run(settings, **folders)
+
+
+@stage("corpus", "features", "train", "quantize", "export", "tune")
+def evaluate(settings: Settings, **folders: Path) -> Any:
+    """Score the Keras model and every file on the test clips."""
+    from pipeline.stages import evaluate
+
+    return evaluate.run(settings, **folders)
+
+
+@stage("export", "tune")
+def bundle(settings: Settings, **folders: Path) -> Any:
+    """Put together what a device gets, and check it."""
+    from pipeline.stages import bundle
+
+    return bundle.run(settings, **folders)
+
+
+@stage("train", "evaluate", "bundle")
+def report(settings: Settings, **folders: Path) -> Any:
+    """Draw the page that shows what was made."""
+    from pipeline.stages import report
+
+    return report.run(settings, **folders)
+
+
+@main.command()
+@click.argument("bundle", type=FOLDER)
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
+    """Say which word each sound FILE holds, by the recogniser in BUNDLE."""
+    from pipeline.device import Recognizer, audio
+
+    recognizer = Recognizer.load(bundle)
+    results = [(path, recognizer.classify(audio.read(path, recognizer.audio.sample_rate_hz))) for path in files]
+    if form == "json":
+        rows = [{"file": str(path), "label": r.label, "score": r.score, "scores": r.scores} for path, r in results]
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    width = max(len(label) for label in recognizer.labels)
+    for path, result in results:
+        click.echo(f"{result.label:{width}}  {result.score:.3f}  {path}")

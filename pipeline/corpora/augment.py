@@ -1,0 +1,100 @@
+"""Changed copies of a training clip: other speeds, rooms, microphones, levels, positions and noises."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.signal
+import soxr
+from numpy.random import Generator
+
+from pipeline.config import Audio, Augment
+from pipeline.corpora.noise import coloured_noise
+from pipeline.device.audio import Samples, fit
+
+_EQUALISER_BANDS = 6
+_QUIETEST_RMS = 1e-5  # noise is set against at least this, so that digital silence gets some too
+
+
+def augment(
+    samples: Samples, *, audio: Audio, settings: Augment, noise: Sequence[Samples], generator: Generator
+) -> Samples:
+    """One changed copy of a clip.
+
+    Parameters
+    ----------
+    samples
+        float32 `(clip_samples,)` in [-1, 1].
+    noise
+        Recorded noise, each float32 `(n,)`, longer than one window; coloured noise is used beside it.
+
+    Returns
+    -------
+    window
+        float32 `(clip_samples,)`, clipped to [-1, 1] as a sound card would.
+    """
+    samples = _change_speed(samples, settings.speed_percent, generator)
+    if generator.random() < settings.room_probability:
+        samples = _put_in_room(samples, audio.sample_rate_hz, generator)
+    shift = settings.shift_ms * audio.sample_rate_hz // 1000
+    samples = _place(samples, audio.clip_samples, int(generator.integers(-shift, shift, endpoint=True)))
+    if generator.random() < settings.equaliser_probability:
+        samples = _equalise(samples, settings.equaliser_db, generator)
+    samples = samples * _ratio(generator.uniform(-settings.gain_db, settings.gain_db))
+    if generator.random() < settings.noise_probability:
+        samples = samples + _noise_for(samples, settings, noise, generator)
+    return np.clip(samples, -1, 1).astype(np.float32)
+
+
+def _change_speed(samples: Samples, percent: float, generator: Generator) -> Samples:
+    """Faster or slower, pitch and formants with it, as a tape would."""
+    speed = 1 + generator.uniform(-percent, percent) / 100
+    return np.asarray(soxr.resample(samples, speed, 1.0, quality="LQ"), np.float32)
+
+
+def _put_in_room(samples: Samples, sample_rate_hz: int, generator: Generator) -> Samples:
+    """Convolve with the direct sound and a tail of noise that falls by 60 dB in the reverberation time."""
+    reverberation_s = generator.uniform(0.05, 0.4)
+    length = int(reverberation_s * sample_rate_hz)
+    tail = generator.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
+    response = tail * generator.uniform(0.02, 0.2)
+    response[0] = 1.0
+    return np.asarray(scipy.signal.fftconvolve(samples, response)[: len(samples)], np.float32)
+
+
+def _place(samples: Samples, clip_samples: int, shift: int) -> Samples:
+    """One window, the clip's middle `shift` samples after the window's."""
+    apart = np.pad(fit(samples, max(len(samples), clip_samples)), clip_samples)
+    start = (len(apart) - clip_samples) // 2 - shift
+    return apart[start : start + clip_samples]
+
+
+def _equalise(samples: Samples, decibels: float, generator: Generator) -> Samples:
+    """Another microphone: a smooth random gain over frequency, in bands as wide as the ear's."""
+    spectrum = np.fft.rfft(samples)
+    position = np.sqrt(np.linspace(0, 1, len(spectrum)))
+    gains_db = generator.uniform(-decibels, decibels, _EQUALISER_BANDS)
+    gain = 10 ** (np.interp(position, np.linspace(0, 1, _EQUALISER_BANDS), gains_db) / 20)
+    return np.fft.irfft(spectrum * gain, len(samples)).astype(np.float32)
+
+
+def _noise_for(samples: Samples, settings: Augment, noise: Sequence[Samples], generator: Generator) -> Samples:
+    """Recorded or coloured noise at a random ratio of clip to noise."""
+    if noise and generator.random() < 0.6:
+        recording = noise[int(generator.integers(len(noise)))]
+        start = generator.integers(len(recording) - len(samples), endpoint=True)
+        added = recording[start : start + len(samples)]
+    else:
+        added = coloured_noise(len(samples), generator.uniform(0, 2), generator)
+    wanted = max(_rms(samples), _QUIETEST_RMS) / _ratio(generator.uniform(settings.min_snr_db, settings.max_snr_db))
+    return np.asarray(added * (wanted / max(_rms(added), _QUIETEST_RMS)), np.float32)
+
+
+def _rms(samples: Samples) -> float:
+    return float(np.sqrt(np.mean(np.square(samples))))
+
+
+def _ratio(decibels: float) -> float:
+    """Ratio of amplitudes."""
+    return 10 ** (decibels / 20)

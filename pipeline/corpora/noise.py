@@ -1,0 +1,216 @@
+"""Sound without speech: noise of a given colour, recordings cut by time, clips of the silence class."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy import signal
+
+from pipeline.config import Settings
+from pipeline.corpora.manifest import SPLITS
+from pipeline.device import audio
+from pipeline.device.audio import Samples
+from pipeline.errors import AudioError, CorpusError
+
+RECORDING_S = 30
+RECORDING_DBFS = -26.0
+
+# Clips of the silence class.
+MAX_GAIN = 1.2  # of a slice of recorded noise
+COLOURED_DBFS = (-80.0, -20.0)
+RECORDED_SHARE, COLOURED_SHARE = 0.5, 0.4  # the rest is silence but for the last bit
+
+# 1/f noise has most of its power where nobody hears it: below this it is flat.
+_CORNER_CYCLES_PER_SAMPLE = 1e-3
+
+
+@dataclass(frozen=True)
+class _Background:
+    """A kind of noise found where people talk to devices."""
+
+    name: str
+    exponent: float
+    band_hz: tuple[float, float] | None = None
+    swell_db: float = 0.0  # standard deviation of its slowly changing level
+    hum_hz: float = 0.0
+
+
+_BACKGROUNDS = (
+    _Background("white", 0.0),
+    _Background("pink", 1.0),
+    _Background("brown", 2.0),
+    _Background("hiss", 0.0, (2_000.0, 7_000.0), swell_db=4.0),
+    _Background("rain", 0.3, (500.0, 6_000.0), swell_db=2.0),
+    _Background("wind", 1.5, (60.0, 1_500.0), swell_db=8.0),
+    _Background("traffic", 2.0, (40.0, 600.0), swell_db=6.0),
+    _Background("fan", 1.0, (80.0, 2_500.0), swell_db=1.0, hum_hz=117.0),
+    _Background("mains_50_hz", 1.0, hum_hz=50.0),
+    _Background("mains_60_hz", 1.0, hum_hz=60.0),
+)
+
+
+def seeded(*parts: int | str) -> np.random.Generator:
+    """Random numbers that depend on `parts` alone, not on what was drawn elsewhere."""
+    return np.random.default_rng(list(hashlib.sha256(repr(parts).encode()).digest()))
+
+
+def write_wav(path: Path, samples: Samples, sample_rate_hz: int) -> None:
+    """Write `(samples,)` as 16-bit mono; beyond [-1, 1) it is clipped."""
+    content = io.BytesIO()
+    soundfile.write(content, samples, sample_rate_hz, subtype="PCM_16", format="WAV")
+    # Not by soundfile, which doesn't say that a disk is full.
+    path.write_bytes(content.getvalue())
+
+
+def coloured_noise(samples: int, exponent: float, generator: np.random.Generator) -> Samples:
+    """Gaussian noise whose power spectral density falls as 1 / f**exponent, by shaping white noise.
+
+    Below a thousandth of the sample rate it is flat; it has no constant part.
+
+    Parameters
+    ----------
+    samples
+        How many, at least 2.
+    exponent
+        0 is white, 1 pink, 2 brown.
+
+    Returns
+    -------
+    noise
+        float32 `(samples,)`, root mean square 1.
+    """
+    spectrum = np.fft.rfft(generator.standard_normal(samples))
+    frequencies = np.maximum(np.fft.rfftfreq(samples), _CORNER_CYCLES_PER_SAMPLE)
+    spectrum *= frequencies ** (-exponent / 2)
+    spectrum[0] = 0
+    return _unit_rms(np.fft.irfft(spectrum, samples))
+
+
+def recordings(settings: Settings, folder: Path) -> list[Path]:
+    """Make long recordings of background noise, for a corpus that brings none.
+
+    Returns
+    -------
+    recordings
+        WAV files in `folder/noise/made`, each `RECORDING_S` long.
+    """
+    made = folder / "noise" / "made"
+    made.mkdir(parents=True, exist_ok=True)
+    rate_hz = settings.audio.sample_rate_hz
+    paths = []
+    for background in _BACKGROUNDS:
+        samples = _record(background, rate_hz, seeded(settings.corpus.seed, "noise", background.name))
+        paths.append(made / f"{background.name}.wav")
+        write_wav(paths[-1], samples * np.float32(10 ** (RECORDING_DBFS / 20)), rate_hz)
+    return paths
+
+
+def cut(recordings: Sequence[Path], folder: Path, settings: Settings) -> dict[str, list[Path]]:
+    """Cut each recording by time, so that no split hears the noise of another.
+
+    Training gets the first part, then come validation and testing; a split whose share is 0 gets none.
+
+    Parameters
+    ----------
+    recordings
+        Sound files of any format and rate.
+
+    Returns
+    -------
+    pieces
+        For each split, WAV files in `folder/noise/<split>` at the pipeline's rate, in the order of the sorted
+        recordings.
+
+    Raises
+    ------
+    CorpusError
+        If a recording can't be read or is shorter than one window; it names the file.
+    """
+    corpus, rate_hz = settings.corpus, settings.audio.sample_rate_hz
+    training_percent = 100 - corpus.validation_percent - corpus.testing_percent
+    shares = np.cumsum([0, training_percent, corpus.validation_percent, corpus.testing_percent]) / 100
+    pieces: dict[str, list[Path]] = {split: [] for split in SPLITS}
+    for split in SPLITS:
+        (folder / "noise" / split).mkdir(parents=True, exist_ok=True)
+    for index, recording in enumerate(sorted(recordings)):
+        try:
+            samples = audio.read(recording, rate_hz, settings.audio.clip_ms)
+        except AudioError as error:
+            raise CorpusError(f"background noise: {error}; replace that file or take it away") from None
+        bounds = np.rint(shares * len(samples)).astype(int)
+        for split, (start, end) in zip(SPLITS, pairwise(bounds), strict=True):
+            if end > start:
+                # The number keeps apart recordings of one name from several folders.
+                pieces[split].append(folder / "noise" / split / f"{index:02}_{recording.stem}.wav")
+                write_wav(pieces[split][-1], samples[start:end], rate_hz)
+    return pieces
+
+
+def silence_clips(count: int, pieces: Sequence[Path], folder: Path, split: str, settings: Settings) -> list[Path]:
+    """Make clips of the silence class: slices of recorded noise, coloured noise, and next to nothing.
+
+    Parameters
+    ----------
+    pieces
+        Noise that belongs to `split`, as `cut` gives it; with none, coloured noise takes its place.
+
+    Returns
+    -------
+    clips
+        `count` WAV files of one window in `folder/silence/<split>`.
+    """
+    rate_hz = settings.audio.sample_rate_hz
+    recorded = [audio.read(piece, rate_hz) for piece in pieces]
+    (folder / "silence" / split).mkdir(parents=True, exist_ok=True)
+    paths = []
+    for index in range(count):
+        generator = seeded(settings.corpus.seed, "silence", split, index)
+        paths.append(folder / "silence" / split / f"{index:05}.wav")
+        write_wav(paths[-1], _silence(recorded, settings.audio.clip_samples, generator), rate_hz)
+    return paths
+
+
+def _silence(recorded: Sequence[Samples], samples: int, generator: np.random.Generator) -> Samples:
+    kind = generator.random()
+    if recorded and kind < RECORDED_SHARE:
+        piece = recorded[int(generator.integers(len(recorded)))]
+        start = generator.integers(max(1, len(piece) - samples + 1))
+        # A piece shorter than the window is repeated.
+        return np.resize(piece[start : start + samples], samples) * np.float32(generator.uniform(0, MAX_GAIN))
+    if kind < RECORDED_SHARE + COLOURED_SHARE:
+        gain = 10 ** (generator.uniform(*COLOURED_DBFS) / 20)
+        return coloured_noise(samples, generator.uniform(0, 2), generator) * np.float32(gain)
+    last_bit = generator.integers(2) / 32768
+    return (generator.integers(-1, 2, samples) * last_bit).astype(np.float32)
+
+
+def _record(background: _Background, rate_hz: int, generator: np.random.Generator) -> Samples:
+    count = RECORDING_S * rate_hz
+    noise = coloured_noise(count, background.exponent, generator)
+    time_s = np.arange(count) / rate_hz
+    if background.band_hz:
+        low_hz, high_hz = background.band_hz
+        band_hz = (low_hz, min(high_hz, 0.45 * rate_hz))
+        noise = _unit_rms(signal.sosfilt(signal.butter(2, band_hz, "bandpass", fs=rate_hz, output="sos"), noise))
+    if background.hum_hz:
+        harmonics = np.arange(1, 11)
+        levels = generator.uniform(0.2, 1, len(harmonics)) / harmonics
+        phases = generator.uniform(0, 2 * np.pi, len(harmonics))
+        waves = (level * np.sin(2 * np.pi * background.hum_hz * n * time_s + phase)
+                 for n, level, phase in zip(harmonics, levels, phases, strict=True))  # fmt: skip
+        noise = noise + _unit_rms(sum(waves))
+    swell_db = np.interp(
+        time_s, np.arange(RECORDING_S + 1), background.swell_db * generator.standard_normal(RECORDING_S + 1)
+    )
+    return _unit_rms(noise * 10 ** (swell_db / 20))
+
+
+def _unit_rms(samples: np.ndarray) -> Samples:
+    return np.asarray(samples / np.sqrt(np.mean(np.square(samples))), np.float32)

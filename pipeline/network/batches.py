@@ -1,0 +1,86 @@
+"""Shards to training batches: shuffled anew each epoch, with stretches hidden (SpecAugment)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from pipeline.config import Train
+
+Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+def training(
+    mfcc: Sequence[NDArray[np.float32]],
+    labels: NDArray[np.int32],
+    mean: NDArray,
+    *,
+    classes: int,
+    settings: Train,
+    first_epoch: int,
+) -> tf.data.Dataset:
+    """Batches of one epoch, then of the next each time the dataset is gone through again.
+
+    Parameters
+    ----------
+    mfcc
+        Memory-mapped shards, each float32 `(rows, frames, n_mfcc)`.
+    labels
+        int32 `(all rows,)`.
+    mean
+        `(n_mfcc,)`, put in the place of what is hidden.
+    first_epoch
+        Number of the epoch to begin with: the order of examples depends on it and on the seed alone.
+    """
+    epochs = iter(range(first_epoch, settings.epochs))
+
+    def batches() -> Iterator[Batch]:
+        generator = np.random.default_rng([settings.seed, next(epochs)])
+        order = generator.permutation(len(labels))
+        for start in range(0, len(order), settings.batch_clips):
+            rows = order[start : start + settings.batch_clips]
+            yield _hide(_gather(mfcc, rows), mean, settings, generator), np.eye(classes, dtype=np.float32)[labels[rows]]
+
+    return _dataset(batches, mfcc[0].shape[1:], classes).prefetch(4)
+
+
+def validation(
+    mfcc: NDArray[np.float32], labels: NDArray[np.int32], *, classes: int, batch_clips: int
+) -> tf.data.Dataset:
+    """The clips in order: `(clips, frames, n_mfcc)` and `(clips,)`."""
+    return tf.data.Dataset.from_tensor_slices((mfcc, np.eye(classes, dtype=np.float32)[labels])).batch(batch_clips)
+
+
+def _dataset(batches: Callable[[], Iterator[Batch]], shape: tuple[int, ...], classes: int) -> tf.data.Dataset:
+    signature = (tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None, classes), tf.float32))
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).with_options(options)
+
+
+def _gather(mfcc: Sequence[NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The rows, counted over all shards, as one new array."""
+    ends = np.cumsum([len(part) for part in mfcc])
+    shard = np.searchsorted(ends, rows, side="right")
+    starts = ends - [len(part) for part in mfcc]
+    out = np.empty((len(rows), *mfcc[0].shape[1:]), np.float32)
+    for number in np.unique(shard):
+        chosen = shard == number
+        out[chosen] = mfcc[number][rows[chosen] - starts[number]]
+    return out
+
+
+def _hide(batch: NDArray[np.float32], mean: NDArray, settings: Train, generator: Generator) -> NDArray[np.float32]:
+    """Hide a run of frames and a run of coefficients of each example (Park et al. 2019, arXiv:1904.08779)."""
+    for axis, longest in ((1, settings.mask_frames), (2, settings.mask_coefficients)):
+        size = batch.shape[axis]
+        width = generator.integers(0, min(longest, size), len(batch), endpoint=True)
+        start = generator.integers(0, size - width, endpoint=True)
+        place = np.arange(size)
+        hidden = (place >= start[:, None]) & (place < (start + width)[:, None])
+        batch = np.where(np.expand_dims(hidden, 3 - axis), mean.astype(np.float32), batch)
+    return batch

@@ -1,0 +1,1 @@
+"""One file for each make target; what one stage leaves, the next reads from its folder."""

@@ -1,0 +1,130 @@
+"""Candidates to corpus: every file looked into, unknown words and silence drawn, one manifest written."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import joblib
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from pipeline import receipt
+from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN, Settings
+from pipeline.corpora import folder, manifest, noise, speech_commands, synthetic
+from pipeline.corpora.manifest import Candidate, Clip, Found, Rejected
+from pipeline.device import audio
+from pipeline.errors import AudioError, CorpusError
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, data: Path, out: Path) -> str:
+    """Build the corpus that the settings name; `data` is where downloads land."""
+    with receipt.making(out, "corpus", settings) as work:
+        found = _find(settings, data, work)
+        for line in found.notes:
+            log.info(line)
+        for line in found.warnings:
+            log.warning(line)
+        clips, rejected = _look_into(found, work, settings)
+        _refuse_too_many(rejected, len(found.candidates), settings, out)
+        clips = _draw_unknown(clips, settings)
+        clips += _noise_and_silence(found.noise, clips, work, settings)
+        labels = manifest.labels(found.keywords)
+        manifest.write(work, clips, labels, rejected)
+    lost = f"; {len(rejected)} rejected, see {out / manifest.REJECTED}" if rejected else ""
+    return f"{_counts(clips)}; {len(found.keywords)} keywords{lost}"
+
+
+def _find(settings: Settings, data: Path, work: Path) -> Found:
+    if settings.corpus.kind == "synthetic":
+        return synthetic.find(settings, work)
+    if settings.corpus.kind == "speech_commands":
+        return speech_commands.find(settings, data)
+    return folder.find(settings)
+
+
+def _look_into(found: Found, work: Path, settings: Settings) -> tuple[list[Clip], list[Rejected]]:
+    """Decode every candidate: a clip with the digest of its content, or the reason why it can't be used."""
+    parallel = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
+    results = parallel(
+        joblib.delayed(_look_at)(candidate, found.keywords, work, settings) for candidate in found.candidates
+    )
+    looked_at = list(track(results, "reading", total=len(found.candidates), console=Console(stderr=True)))
+    clips = [result for result in looked_at if isinstance(result, Clip)]
+    return clips, [result for result in looked_at if isinstance(result, Rejected)]
+
+
+def _look_at(candidate: Candidate, keywords: Sequence[str], work: Path, settings: Settings) -> Clip | Rejected:
+    try:
+        audio.read(candidate.path, settings.audio.sample_rate_hz, settings.corpus.min_clip_ms)
+    except AudioError as error:
+        return Rejected(str(candidate.path), str(error).removeprefix(f"{candidate.path}: "))
+    known = candidate.word in keywords or candidate.word == SILENCE
+    label = candidate.word if known else UNKNOWN
+    return _clip(candidate.path, label, candidate.word, candidate.speaker, candidate.split, candidate.source, work)
+
+
+def _clip(path: Path, label: str, word: str, speaker: str, split: str, source: str, work: Path) -> Clip:
+    inside = path.relative_to(work).as_posix() if path.is_relative_to(work) else str(path.absolute())
+    return Clip(inside, label, speaker, split, source, word, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def _refuse_too_many(rejected: Sequence[Rejected], candidates: int, settings: Settings, out: Path) -> None:
+    percent = 100 * len(rejected) / max(candidates, 1)
+    if percent > settings.corpus.max_rejected_percent:
+        first = rejected[0]
+        raise CorpusError(
+            f"{len(rejected)} of {candidates} files can't be used ({percent:.1f} %, at most "
+            f"{settings.corpus.max_rejected_percent:g} %), the first {first.path}: {first.reason}; "
+            "mend or remove them, or raise corpus.max_rejected_percent"
+        )
+
+
+def _draw_unknown(clips: Sequence[Clip], settings: Settings) -> list[Clip]:
+    """Keep all keywords and, of each split's other words, as many as its share says, drawn with the seed."""
+    kept = [clip for clip in clips if clip.label != UNKNOWN or clip.split == manifest.OFFICIAL]
+    for split in manifest.SPLITS:
+        others = sorted(clip for clip in clips if clip.label == UNKNOWN and clip.split == split)
+        count = _share(clips, split, "unknown", settings)
+        order = np.random.default_rng([settings.corpus.seed, manifest.SPLITS.index(split)]).permutation(len(others))
+        kept += [others[n] for n in order[:count]]
+    return kept
+
+
+def _noise_and_silence(recordings: Sequence[Path], clips: Sequence[Clip], work: Path, settings: Settings) -> list[Clip]:
+    """Noise to mix in, and clips of it that are the silence class; each split has its own part of a recording."""
+    sources = list(recordings) or noise.recordings(settings, work)
+    pieces = noise.cut(sources, work, settings)
+    made = []
+    for split in manifest.SPLITS:
+        made += [
+            _clip(path, BACKGROUND_NOISE, BACKGROUND_NOISE, path.stem, split, "noise", work) for path in pieces[split]
+        ]
+        missing = _share(clips, split, "silence", settings) - _count(clips, split, SILENCE)
+        silence = noise.silence_clips(max(missing, 0), pieces[split], work, split, settings)
+        made += [_clip(path, SILENCE, SILENCE, "noise", split, "noise", work) for path in silence]
+    return made
+
+
+def _share(clips: Sequence[Clip], split: str, kind: str, settings: Settings) -> int:
+    """How many unknown or silence clips a split gets: a percentage of its keyword clips."""
+    prefix = "training_" if split == manifest.TRAINING else ""
+    percent = getattr(settings.corpus, f"{prefix}{kind}_percent")
+    keywords = sum(clip.split == split and clip.label not in (UNKNOWN, SILENCE) for clip in clips)
+    return math.ceil(keywords * percent / 100)
+
+
+def _count(clips: Iterable[Clip], split: str, label: str) -> int:
+    return sum(clip.split == split and clip.label == label for clip in clips)
+
+
+def _counts(clips: Sequence[Clip]) -> str:
+    sounds = [clip for clip in clips if clip.label != BACKGROUND_NOISE]
+    splits = sorted({clip.split for clip in sounds}, key=[*manifest.SPLITS, manifest.OFFICIAL].index)
+    return ", ".join(f"{split} {sum(clip.split == split for clip in sounds):,}" for split in splits) + " clips"

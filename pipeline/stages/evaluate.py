@@ -1,0 +1,177 @@
+"""Every figure: the Keras model and each file on the same test clips, by the same code."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.stats
+import sklearn.metrics
+import tf_keras
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from pipeline import receipt
+from pipeline.config import SILENCE, UNKNOWN, Settings
+from pipeline.corpora import manifest, shards
+from pipeline.device.recognizer import DEFAULT_FILE, Network, open_network
+from pipeline.network import model
+
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.csv"
+KERAS, TRAINED = "keras", "keras before compression"
+_LATENCY_RUNS = 200
+
+Scores = NDArray[np.float32]
+
+
+def run(
+    settings: Settings, corpus: Path, features: Path, train: Path, quantize: Path, export: Path, tune: Path, out: Path
+) -> Table:
+    """Score the test split, and the official test archive where the corpus has it."""
+    inputs = receipt.require(
+        settings, corpus=corpus, features=features, train=train, quantize=quantize, export=export, tune=tune
+    )
+    with receipt.making(out, "evaluate", settings, inputs) as work:
+        description = json.loads((export / "description.json").read_text(encoding="utf-8"))
+        networks = {name: open_network(export, name, description) for name in description["files"]}
+        scorers = _keras_scorers(train, quantize, settings) | {
+            name: _one_by_one(name, n) for name, n in networks.items()
+        }
+        labels, clips = description["labels"], manifest.read(corpus)
+        metrics: dict[str, Any] = {"labels": labels, "data": _data(settings), "splits": {}}
+        rows = []
+        for split in (manifest.TESTING, manifest.OFFICIAL):
+            if (features / split).is_dir():
+                mfcc, index = shards.read(features / split).originals()
+                scores = {name: scorer(mfcc) for name, scorer in scorers.items()}
+                metrics["splits"][split] = _figures(scores, index[:, shards.LABEL], labels, tune)
+                rows += [_prediction(clips[row[shards.CLIP]], scores, n, labels) for n, row in enumerate(index)]
+        metrics["files"] = {name: _file_figures(export / name, network, mfcc) for name, network in networks.items()}
+        (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
+        _write_predictions(work / PREDICTIONS, rows)
+    return table(metrics)
+
+
+def table(metrics: dict[str, Any]) -> Table:
+    """The figures that a person wants first."""
+    data = metrics["data"]
+    view = Table(title=f"{data['corpus']}: {data['origin']}", title_justify="left")
+    for column in ("split", "model"):
+        view.add_column(column, overflow="fold")
+    for column in ("clips", "accuracy", "95 % interval", "labels changed", "size", "gzip", "latency"):
+        view.add_column(column, justify="right")
+    for split, figures in metrics["splits"].items():
+        for name, figure in figures["models"].items():
+            file = metrics["files"].get(name)
+            sizes = [f"{file[k] / 1e3:.0f} kB" for k in ("bytes", "gzip_bytes")] if file else ["", ""]
+            low, high = figure["accuracy_interval"]
+            view.add_row(
+                split, name, f"{figure['clips']:,}", f"{figure['accuracy']:.2%}", f"{low:.1%} to {high:.1%}",
+                "" if name == KERAS else f"{figure['labels_changed']:.2%}", *sizes,
+                f"{file['latency_ms']:.2f} ms" if file else "",
+            )  # fmt: skip
+    return view
+
+
+def _keras_scorers(train: Path, quantize: Path, settings: Settings) -> dict[str, Callable[[Scores], Scores]]:
+    folders = {KERAS: quantize} | ({TRAINED: train} if settings.quantize.sparsity_percent else {})
+    return {name: _in_batches(model.load(folder / "model.keras")) for name, folder in folders.items()}
+
+
+def _in_batches(network: tf_keras.Model) -> Callable[[Scores], Scores]:
+    return lambda mfcc: network.predict(mfcc, batch_size=256, verbose=0)
+
+
+def _one_by_one(name: str, network: Network) -> Callable[[Scores], Scores]:
+    console = Console(stderr=True)
+    return lambda mfcc: np.stack([network.scores(clip) for clip in track(mfcc, name, console=console)])
+
+
+def _data(settings: Settings) -> dict[str, Any]:
+    """What the figures are of, so that none is taken for more than it is."""
+    kind = settings.corpus.kind
+    origin = "synthetic speech, which says little of people" if kind == "synthetic" else "recordings of people"
+    seeds = {name: settings.section(name)["seed"] for name in ("corpus", "augment", "train", "quantize")}
+    return {"corpus": kind, "origin": origin, "split_by": settings.corpus.split_by, "seeds": seeds}
+
+
+def _figures(scores: dict[str, Scores], truth: NDArray, labels: list[str], tune: Path) -> dict[str, Any]:
+    reference = scores[KERAS].argmax(axis=1)
+    thresholds = json.loads((tune / "thresholds.json").read_text(encoding="utf-8"))
+    return {
+        "models": {
+            name: _model_figures(values.argmax(axis=1), truth, reference, labels) for name, values in scores.items()
+        },
+        "thresholds": {"file": DEFAULT_FILE, **_at_thresholds(scores[DEFAULT_FILE], truth, labels, thresholds)},
+    }
+
+
+def _model_figures(found: NDArray, truth: NDArray, reference: NDArray, labels: list[str]) -> dict[str, Any]:
+    """Accuracy with its Wilson interval, recall by label, confusion (rows: truth), share changed against Keras."""
+    right = int((found == truth).sum())
+    interval = scipy.stats.binomtest(right, len(truth)).proportion_ci(0.95, method="wilson")
+    numbers = range(len(labels))
+    confusion = sklearn.metrics.confusion_matrix(truth, found, labels=list(numbers))
+    recall = {labels[n]: confusion[n, n] / confusion[n].sum() if confusion[n].sum() else None for n in numbers}
+    return {
+        "clips": len(truth),
+        "accuracy": right / len(truth),
+        "accuracy_interval": [interval.low, interval.high],
+        "labels_changed": float((found != reference).mean()),
+        "recall": recall,
+        "confusion": confusion.tolist(),
+    }
+
+
+def _at_thresholds(scores: Scores, truth: NDArray, labels: list[str], thresholds: dict[str, float]) -> dict[str, float]:
+    """What an app sees that takes a keyword only above its threshold."""
+    limits = np.array([thresholds.get(label, np.inf) for label in labels])
+    best = scores.argmax(axis=1)
+    taken = scores[np.arange(len(scores)), best] > limits[best]
+    keyword = np.isin(truth, [n for n, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)])
+    return {
+        "keywords_missed": float(1 - (taken & (best == truth))[keyword].mean()),
+        "others_taken_for_keywords": float(taken[~keyword].mean()) if (~keyword).any() else 0.0,
+    }
+
+
+def _file_figures(path: Path, network: Network, mfcc: Scores) -> dict[str, float]:
+    """Sizes, and the median time of one window on one thread, features not included."""
+    times_s = []
+    for run in range(_LATENCY_RUNS):
+        start = time.perf_counter()
+        network.scores(mfcc[run % len(mfcc)])
+        times_s.append(time.perf_counter() - start)
+    content = path.read_bytes()
+    return {
+        "bytes": len(content),
+        "gzip_bytes": len(gzip.compress(content)),
+        "latency_ms": float(np.median(times_s)) * 1000,
+    }
+
+
+def _prediction(clip: manifest.Clip, scores: dict[str, Scores], number: int, labels: list[str]) -> dict[str, Any]:
+    values = {f"{name}:{label}": f"{scores[name][number, n]:.6f}" for name in scores for n, label in enumerate(labels)}
+    return {
+        "split": clip.split,
+        "path": clip.path,
+        "speaker": clip.speaker,
+        "word": clip.word,
+        "label": clip.label,
+    } | values
+
+
+def _write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,73 @@
+"""Model to smaller model: pruned and clustered where the settings say so; and the clips that calibrate int8."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import tf_keras
+
+from pipeline import receipt
+from pipeline.config import Settings
+from pipeline.corpora import manifest, shards
+from pipeline.network import batches, compress, model
+
+MODEL = "model.keras"
+CALIBRATION = "calibration.npy"
+CALIBRATION_CLIPS = "calibration.csv"
+
+
+def run(settings: Settings, corpus: Path, features: Path, train: Path, out: Path) -> str:
+    """Choose the calibration clips and, if `quantize.sparsity_percent` is set, prune and cluster the kernels."""
+    inputs = receipt.require(settings, corpus=corpus, features=features, train=train)
+    quantize = settings.quantize
+    with receipt.making(out, "quantize", settings, inputs) as work:
+        tf_keras.utils.set_random_seed(quantize.seed)
+        training = shards.read(features / manifest.TRAINING)
+        chosen = _calibrate(training, manifest.read(corpus), work, settings)
+        if quantize.sparsity_percent:
+            _compress(model.load(train / MODEL), training, features, settings).save(work / MODEL)
+        else:
+            shutil.copy(train / MODEL, work)
+        shutil.copy(train / manifest.LABELS, work)
+    smaller = f"kernels {quantize.sparsity_percent:g} % zeros and at most {quantize.clusters} values"
+    return f"{chosen} calibration clips; " + (smaller if quantize.sparsity_percent else "kernels as trained")
+
+
+def _calibrate(training: shards.Shards, clips: list[manifest.Clip], work: Path, settings: Settings) -> int:
+    """Draw clips of the training split, no copies, and keep both their MFCC and their names."""
+    mfcc, index = training.originals()
+    generator = np.random.default_rng(settings.quantize.seed)
+    rows = np.sort(generator.permutation(len(mfcc))[: settings.quantize.calibration_clips])
+    np.save(work / CALIBRATION, mfcc[rows], allow_pickle=False)
+    with (work / CALIBRATION_CLIPS).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", "label"])
+        writer.writerows((clips[n].path, clips[n].label) for n in index[rows, shards.CLIP])
+    return len(rows)
+
+
+def _compress(trained: tf_keras.Model, training: shards.Shards, features: Path, settings: Settings) -> tf_keras.Model:
+    """Prune, then cluster, training on after each on the same examples."""
+    quantize = settings.quantize
+    tuning = dataclasses.replace(settings.train, epochs=quantize.epochs, seed=quantize.seed)
+    mean = np.array(json.loads((features / "normaliser.json").read_text())["mean"])
+    steps = math.ceil(len(training.index) / tuning.batch_clips)
+
+    def fit(network: tf_keras.Model, callbacks: list[tf_keras.callbacks.Callback]) -> None:
+        labels, classes = training.index[:, shards.LABEL], trained.output_shape[-1]
+        examples = batches.training(training.mfcc, labels, mean, classes=classes, settings=tuning, first_epoch=0)
+        rate = tf_keras.optimizers.schedules.CosineDecay(quantize.learning_rate, steps * tuning.epochs, alpha=0.01)
+        loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=tuning.label_smoothing)
+        network.compile(tf_keras.optimizers.Adam(rate), loss, ["accuracy"], jit_compile=False)
+        verbose = 1 if sys.stdout.isatty() else 2
+        network.fit(examples, steps_per_epoch=steps, epochs=tuning.epochs, callbacks=callbacks, verbose=verbose)
+
+    pruned = compress.prune(trained, fit, sparsity=quantize.sparsity_percent / 100, steps=steps * tuning.epochs)
+    return compress.share_weights(pruned, fit, clusters=quantize.clusters)

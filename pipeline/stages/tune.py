@@ -1,0 +1,52 @@
+"""A threshold for each keyword, chosen on validation clips only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline import receipt
+from pipeline.config import SILENCE, UNKNOWN, Settings
+from pipeline.corpora import manifest, shards
+from pipeline.device.recognizer import DEFAULT_FILE, open_network
+
+THRESHOLDS = "thresholds.json"
+
+
+def run(settings: Settings, features: Path, export: Path, out: Path) -> str:
+    """Let each keyword be taken for granted by at most the set share of validation clips that hold something else."""
+    inputs = receipt.require(settings, features=features, export=export)
+    with receipt.making(out, "tune", settings, inputs) as work:
+        network = open_network(
+            export, DEFAULT_FILE, json.loads((export / "description.json").read_text(encoding="utf-8"))
+        )
+        mfcc, index = shards.read(features / manifest.VALIDATION).originals()
+        scores = np.stack([network.scores(clip) for clip in mfcc])
+        found = thresholds(
+            scores, index[:, shards.LABEL], manifest.read_labels(export), settings.listen.false_accept_percent
+        )
+        (work / THRESHOLDS).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+    return "thresholds " + ", ".join(f"{word} {threshold:.2f}" for word, threshold in found.items())
+
+
+def thresholds(
+    scores: NDArray[np.float32], truth: NDArray[np.int32], labels: list[str], false_accept_percent: float
+) -> dict[str, float]:
+    """For each keyword the score that at most the given share of other clips is above.
+
+    Parameters
+    ----------
+    scores
+        `(clips, labels)`.
+    truth
+        `(clips,)`, numbers of the labels.
+    """
+    found = {}
+    for number, label in enumerate(labels):
+        if label not in (SILENCE, UNKNOWN):
+            others = scores[truth != number, number]
+            found[label] = float(np.quantile(others, 1 - false_accept_percent / 100, method="higher"))
+    return found
