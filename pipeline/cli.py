@@ -187,7 +187,14 @@ def report(settings: Settings, **folders: Path) -> Any:
 @main.command()
 @click.argument("bundle", type=FOLDER)
 @click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="For people or for programs.",
+)
 def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
     """Say which word each sound FILE holds, by the recogniser in BUNDLE."""
     from pipeline.device import Recognizer, audio

@@ -15,14 +15,14 @@ from typing import Any
 
 from pipeline.errors import SettingsError
 
-CORPUS_KINDS = ("synthetic", "speech_commands", "folder")
-SPLITS_BY = ("speaker", "take")
-RELEASES = ("v0.02", "v0.01", "mini")
-
 # Label names fixed by the Speech Commands protocol (Warden 2018, arXiv:1804.03209).
 SILENCE = "_silence_"
 UNKNOWN = "_unknown_"
 BACKGROUND_NOISE = "_background_noise_"
+RESERVED = (SILENCE, UNKNOWN, BACKGROUND_NOISE)
+
+MIN_CALIBRATION_CLIPS = 200  # with 5, int8 changed 12 % of the labels
+MAX_SEED = 2**31 - 1
 
 
 def exact_div(dividend: int, divisor: int, what: str) -> int:
@@ -45,15 +45,44 @@ def require(holds: bool, message: str) -> None:
         raise SettingsError(message)
 
 
-@dataclass(frozen=True)
-class Audio:
-    """What one window of sound is."""
+def number(default: Any, low: float, high: float) -> Any:
+    """A setting from `low` to `high`, both allowed; of a list, each item."""
+    return field(default=default, metadata={"low": low, "high": high})
 
-    sample_rate_hz: int = 16_000
-    clip_ms: int = 1_000
+
+def choice(default: str, *known: str) -> Any:
+    """A setting that is one of the names given."""
+    return field(default=default, metadata={"known": known})
+
+
+class Section:
+    """A part of the settings that checks its own numbers and names."""
 
     def __post_init__(self) -> None:
-        require(self.sample_rate_hz > 0 and self.clip_ms > 0, "audio: sample_rate_hz and clip_ms must be positive")
+        for setting in dataclasses.fields(self):  # type: ignore[arg-type]
+            place, value, limits = (
+                f"{type(self).__name__.lower()}.{setting.name}",
+                getattr(self, setting.name),
+                setting.metadata,
+            )
+            if "known" in limits:
+                require(value in limits["known"], f"{place} {value!r}: choose one of {', '.join(limits['known'])}")
+            if "low" in limits:
+                values = value if isinstance(value, tuple) else (value,)
+                within = all(limits["low"] <= item <= limits["high"] for item in values)  # false for NaN
+                require(within, f"{place} is {value}; give {limits['low']:g} to {limits['high']:g}")
+        self.check()
+
+    def check(self) -> None:
+        """Refuse values that don't go together."""
+
+
+@dataclass(frozen=True)
+class Audio(Section):
+    """What one window of sound is."""
+
+    sample_rate_hz: int = number(16_000, 4_000, 192_000)
+    clip_ms: int = number(1_000, 1, 60_000)
 
     @property
     def clip_samples(self) -> int:
@@ -61,182 +90,142 @@ class Audio:
 
 
 @dataclass(frozen=True)
-class Corpus:
+class Corpus(Section):
     """Where the sound comes from and how it is divided."""
 
-    kind: str = "synthetic"
+    kind: str = choice("synthetic", "synthetic", "speech_commands", "folder")
     source: str = ""  # a folder; empty: make it (synthetic) or download it (speech_commands)
-    release: str = "v0.02"  # which Speech Commands to download
+    release: str = choice("v0.02", "v0.02", "v0.01", "mini")  # which Speech Commands to download
     keywords: tuple[str, ...] = ()  # empty: the ten words of the protocol; in a folder, every sub-folder
-    split_by: str = "speaker"
-    validation_percent: float = 10.0
-    testing_percent: float = 10.0
-    # Share of the keyword clips in the same split (Warden 2018); in training more of both helps.
-    unknown_percent: float = 10.0
-    silence_percent: float = 10.0
-    training_unknown_percent: float = 20.0
-    training_silence_percent: float = 10.0
-    min_clip_ms: int = 200
-    max_rejected_percent: float = 5.0
-    seed: int = 1
+    split_by: str = choice("speaker", "speaker", "take")
+    validation_percent: float = number(10.0, 0, 100)
+    testing_percent: float = number(10.0, 0, 100)
+    # Share of the keyword clips in the same split (Warden 2018); in training more of other words helps.
+    unknown_percent: float = number(10.0, 0, 100)
+    silence_percent: float = number(10.0, 0, 100)
+    training_unknown_percent: float = number(20.0, 0, 100)
+    training_silence_percent: float = number(10.0, 0, 100)
+    min_clip_ms: int = number(200, 0, 60_000)
+    max_rejected_percent: float = number(5.0, 0, 100)
+    seed: int = number(1, 0, MAX_SEED)
     # Synthetic speech only.
     accents: tuple[str, ...] = (
         "en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc",
     )  # fmt: skip
-    variants: int = 78  # voice variants for each accent; a variant belongs to one split
-    takes: int = 1  # of each keyword by each voice
+    variants: int = number(78, 3, 1_000)  # voices for each accent; a variant belongs to one split, so three at least
+    takes: int = number(1, 1, 1_000)  # of each keyword by each voice
 
-    def __post_init__(self) -> None:
-        require(self.kind in CORPUS_KINDS, f"corpus.kind {self.kind!r}: choose one of {', '.join(CORPUS_KINDS)}")
-        require(self.release in RELEASES, f"corpus.release {self.release!r}: choose one of {', '.join(RELEASES)}")
-        require(self.split_by in SPLITS_BY, f"corpus.split_by {self.split_by!r}: choose one of {', '.join(SPLITS_BY)}")
-        require(
-            all(word.strip() for word in self.keywords), "corpus.keywords: a word is empty; remove it from the list"
-        )
-        repeated = sorted({word for word in self.keywords if self.keywords.count(word) > 1})
-        require(not repeated, f"corpus.keywords: {', '.join(repeated)} is listed twice; remove one")
-        for name in ("validation", "testing", "unknown", "silence", "training_unknown", "training_silence"):
-            percent = getattr(self, f"{name}_percent")
-            require(0 <= percent <= 100, f"corpus.{name}_percent is {percent}; give a value from 0 to 100")
+    def check(self) -> None:
+        for word in self.keywords:
+            require(word.strip() != "", "corpus.keywords: a word is empty; remove it from the list")
+            require(word.isprintable(), f"corpus.keywords: {word!r} holds a character that can't be printed; remove it")
+            require(
+                word not in RESERVED, f"corpus.keywords: {word} has a meaning of its own here; name the word otherwise"
+            )
+        folded = [word.strip().casefold() for word in self.keywords]
+        repeated = [word for word, plain in zip(self.keywords, folded, strict=True) if folded.count(plain) > 1]
+        require(not repeated, f"corpus.keywords: {', '.join(repeated)}: one word twice; remove one")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")
-        require(self.variants >= 3, "corpus.variants: three splits need at least three voice variants")
-        require(self.takes >= 1, "corpus.takes must be at least 1")
+        require(len(self.accents) > 0, "corpus.accents is empty; name one voice of eSpeak NG at least, such as en-us")
 
 
 @dataclass(frozen=True)
-class Features:
+class Features(Section):
     """Mel-frequency cepstral coefficients, as librosa computes them."""
 
-    window_ms: int = 25
-    hop_ms: int = 20
-    n_fft: int = 512
-    n_mels: int = 40
-    n_mfcc: int = 40
-    f_min_hz: float = 20.0
-    f_max_hz: float = 7_600.0
-    shard_clips: int = 512  # clips (each with its augmented copies) in one file
+    window_ms: int = number(25, 1, 1_000)
+    hop_ms: int = number(20, 1, 1_000)
+    n_fft: int = number(512, 16, 65_536)
+    n_mels: int = number(40, 1, 1_024)
+    n_mfcc: int = number(40, 1, 1_024)
+    f_min_hz: float = number(20.0, 0, 96_000)
+    f_max_hz: float = number(7_600.0, 1, 96_000)
+    shard_clips: int = number(512, 1, 100_000)  # clips (each with its augmented copies) in one file
 
-    def __post_init__(self) -> None:
-        require(
-            self.n_fft > 0 and self.n_fft & (self.n_fft - 1) == 0,
-            f"features.n_fft is {self.n_fft}; give a power of two",
-        )
-        require(
-            0 < self.n_mfcc <= self.n_mels,
-            f"features.n_mfcc is {self.n_mfcc}; give 1 to n_mels, which is {self.n_mels}",
-        )
-        require(0 <= self.f_min_hz < self.f_max_hz, "features: f_min_hz must be at least 0 and below f_max_hz")
-        require(self.hop_ms > 0 and self.window_ms > 0, "features: hop_ms and window_ms must be positive")
-        require(self.shard_clips > 0, "features.shard_clips must be at least 1")
+    def check(self) -> None:
+        require(self.n_fft & (self.n_fft - 1) == 0, f"features.n_fft is {self.n_fft}; give a power of two")
+        require(self.n_mfcc <= self.n_mels, f"features.n_mfcc is {self.n_mfcc}; give at most n_mels, {self.n_mels}")
+        require(self.f_min_hz < self.f_max_hz, "features.f_min_hz must be below f_max_hz")
 
     def hop_samples(self, audio: Audio) -> int:
         return exact_div(audio.sample_rate_hz * self.hop_ms, 1000, "audio.sample_rate_hz * features.hop_ms / 1000")
 
     def window_samples(self, audio: Audio) -> int:
-        samples = exact_div(
-            audio.sample_rate_hz * self.window_ms, 1000, "audio.sample_rate_hz * features.window_ms / 1000"
-        )
-        require(
-            samples <= self.n_fft,
-            f"features.window_ms is {samples} samples; features.n_fft, {self.n_fft}, must hold them",
-        )
+        what = "audio.sample_rate_hz * features.window_ms / 1000"
+        samples = exact_div(audio.sample_rate_hz * self.window_ms, 1000, what)
+        fits = samples <= self.n_fft
+        require(fits, f"features.window_ms is {samples} samples; features.n_fft, {self.n_fft}, must hold them")
         return samples
 
     def frames(self, audio: Audio) -> int:
         """Number of MFCC frames in one clip; none is padded."""
-        require(
-            audio.clip_samples >= self.n_fft,
-            f"audio.clip_ms is {audio.clip_ms}; a clip must hold one frame of {self.n_fft} samples",
-        )
+        fits = audio.clip_samples >= self.n_fft
+        require(fits, f"audio.clip_ms is {audio.clip_ms}; a clip must hold one frame of {self.n_fft} samples")
         return 1 + (audio.clip_samples - self.n_fft) // self.hop_samples(audio)
 
 
 @dataclass(frozen=True)
-class Augment:
+class Augment(Section):
     """Changed copies of the training clips; each range is drawn from evenly, each time anew."""
 
-    copies: int = 5
-    shift_ms: int = 100
-    speed_percent: float = 15.0
-    room_probability: float = 0.4
-    equaliser_probability: float = 0.6
-    equaliser_db: float = 10.0
-    gain_db: float = 8.0
-    noise_probability: float = 0.8
-    min_snr_db: float = 0.0
-    max_snr_db: float = 40.0
-    seed: int = 2
+    copies: int = number(3, 0, 1_000)
+    shift_ms: int = number(100, 0, 60_000)
+    speed_percent: float = number(15.0, 0, 49)
+    room_probability: float = number(0.4, 0, 1)
+    equaliser_probability: float = number(0.6, 0, 1)
+    equaliser_db: float = number(10.0, 0, 60)
+    gain_db: float = number(8.0, 0, 60)
+    noise_probability: float = number(0.8, 0, 1)
+    min_snr_db: float = number(0.0, -60, 120)
+    max_snr_db: float = number(40.0, -60, 120)
+    seed: int = number(2, 0, MAX_SEED)
 
-    def __post_init__(self) -> None:
-        require(self.copies >= 0, "augment.copies must be 0 or more")
-        require(0 <= self.speed_percent < 50, "augment.speed_percent: give 0 to 50")
-        require(self.min_snr_db <= self.max_snr_db, "augment: min_snr_db is above max_snr_db")
-        for name in ("room", "equaliser", "noise"):
-            value = getattr(self, f"{name}_probability")
-            require(0 <= value <= 1, f"augment.{name}_probability is {value}; give 0 to 1")
+    def check(self) -> None:
+        require(self.min_snr_db <= self.max_snr_db, "augment.min_snr_db is above max_snr_db")
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Section):
     """The bidirectional LSTM classifier."""
 
-    conv_filters: int = 96
-    conv_frames: int = 5
-    conv_stride: int = 2
-    lstm_units: tuple[int, ...] = (64, 48)
-    attention_units: int = 48
-    dropout: float = 0.2
+    conv_filters: int = number(96, 1, 4_096)
+    conv_frames: int = number(5, 1, 1_000)
+    conv_stride: int = number(2, 1, 100)
+    lstm_units: tuple[int, ...] = number((64, 48), 1, 4_096)
+    attention_units: int = number(48, 1, 4_096)
+    dropout: float = number(0.2, 0, 0.9)
 
-    def __post_init__(self) -> None:
-        sizes = (self.conv_filters, self.conv_frames, self.conv_stride, self.attention_units, *self.lstm_units)
-        require(
-            min(sizes) > 0 and len(self.lstm_units) > 0, "model: every size must be positive, with one LSTM at least"
-        )
-        require(0 <= self.dropout < 1, f"model.dropout is {self.dropout}; give 0 to below 1")
+    def check(self) -> None:
+        require(len(self.lstm_units) > 0, "model.lstm_units is empty; give one layer at least")
 
 
 @dataclass(frozen=True)
-class Train:
-    epochs: int = 24
-    batch_clips: int = 128
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    label_smoothing: float = 0.05
-    mask_frames: int = 8  # SpecAugment: longest run of frames hidden
-    mask_coefficients: int = 6
-    patience_epochs: int = 8
+class Train(Section):
+    epochs: int = number(24, 1, 100_000)
+    batch_clips: int = number(128, 1, 100_000)
+    learning_rate: float = number(2e-3, 1e-9, 10)
+    weight_decay: float = number(1e-3, 0, 1)
+    label_smoothing: float = number(0.05, 0, 0.9)
+    mask_frames: int = number(8, 0, 10_000)  # SpecAugment: the longest run of frames that is hidden
+    mask_coefficients: int = number(6, 0, 1_024)
+    patience_epochs: int = number(8, 1, 100_000)
     mixed_precision: bool = False
-    seed: int = 3
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_clips", "patience_epochs"):
-            require(getattr(self, name) > 0, f"train.{name} must be at least 1")
-        require(self.learning_rate > 0, "train.learning_rate must be positive")
-        require(0 <= self.label_smoothing < 1, "train.label_smoothing: give 0 to below 1")
-        require(min(self.mask_frames, self.mask_coefficients) >= 0, "train: masks must be 0 or more")
+    seed: int = number(3, 0, MAX_SEED)
 
 
 @dataclass(frozen=True)
-class Quantize:
-    calibration_clips: int = 500
-    sparsity_percent: float = 0.0  # of the recurrent and dense kernels, pruned before clustering; 0: neither
-    clusters: int = 16
-    epochs: int = 4  # of fine-tuning, for pruning and again for clustering
-    learning_rate: float = 5e-4
-    seed: int = 4
-
-    def __post_init__(self) -> None:
-        require(self.calibration_clips >= 200, "quantize.calibration_clips: fewer than 200 give poor scales")
-        require(0 <= self.sparsity_percent < 100, "quantize.sparsity_percent: give 0 to below 100")
-        require(self.clusters >= 2 and self.epochs > 0, "quantize: at least 2 clusters and 1 epoch")
+class Quantize(Section):
+    calibration_clips: int = number(500, MIN_CALIBRATION_CLIPS, 100_000)
+    sparsity_percent: float = number(0.0, 0, 99)  # of the kernels, pruned before they are clustered; 0: neither
+    clusters: int = number(16, 2, 256)
+    epochs: int = number(4, 1, 10_000)  # of training after pruning, and again after clustering
+    learning_rate: float = number(5e-4, 1e-9, 10)
+    seed: int = number(4, 0, MAX_SEED)
 
 
 @dataclass(frozen=True)
-class Listen:
-    false_accept_percent: float = 1.0  # of the clips that are not the word; sets its threshold
-
-    def __post_init__(self) -> None:
-        require(0 < self.false_accept_percent < 100, "listen.false_accept_percent: give a value between 0 and 100")
+class Listen(Section):
+    false_accept_percent: float = number(1.0, 0.001, 99)  # of the clips that are not the word; sets its threshold
 
 
 @dataclass(frozen=True)
@@ -257,6 +246,8 @@ class Settings:
         require(
             self.features.f_max_hz <= nyquist_hz, f"features.f_max_hz is above half the sample rate, {nyquist_hz:g}"
         )
+        shift_ms, clip_ms = self.augment.shift_ms, self.audio.clip_ms
+        require(shift_ms < clip_ms, f"augment.shift_ms is {shift_ms}; it must be below audio.clip_ms, {clip_ms}")
 
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON types."""
@@ -283,27 +274,24 @@ def load(path: Path | None = None, corpus: Mapping[str, Any] | None = None) -> S
         For an unreadable file, an unknown section or key, a value of the wrong type or out of range.
     """
     overlay = _read(path) if path else {}
-    if corpus:
-        overlay["corpus"] = {**overlay.get("corpus", {}), **corpus}
-    where = str(path) if path else "settings"
-    if unknown := sorted(overlay.keys() - SECTIONS.keys()):
-        raise SettingsError(f"{where}: unknown section [{unknown[0]}]; known: {', '.join(SECTIONS)}")
-    return Settings(**{name: build_section(name, values, where) for name, values in overlay.items()})
-
-
-def build_section(name: str, values: Any, where: str) -> Any:
-    """One section from plain TOML or JSON values, every key and type checked."""
-    kind = SECTIONS[name]
-    if not isinstance(values, Mapping):
-        raise SettingsError(f"{where}: {name} must be a section, [{name}]")
-    types = typing.get_type_hints(kind)
-    if unknown := sorted(values.keys() - types.keys()):
-        raise SettingsError(f"{where}: unknown key {name}.{unknown[0]}; known: {', '.join(types)}")
-    checked = {key: _typed(f"{where}: {name}.{key}", value, types[key]) for key, value in values.items()}
     try:
-        return kind(**checked)
+        if unknown := sorted(overlay.keys() - SECTIONS.keys()):
+            raise SettingsError(f"unknown section [{unknown[0]}]; known: {', '.join(SECTIONS)}")
+        sections = {name: build_section(name, values) for name, values in overlay.items()}
+        if corpus:
+            sections["corpus"] = build_section("corpus", {**overlay.get("corpus", {}), **corpus})
+        return Settings(**sections)
     except SettingsError as error:
-        raise SettingsError(f"{where}: {error}") from None
+        raise SettingsError(f"{path or 'settings'}: {error}") from None
+
+
+def build_section(name: str, values: Any) -> Any:
+    """One section from plain TOML or JSON values, every key and type checked."""
+    require(isinstance(values, Mapping), f"{name} must be a section, [{name}]")
+    types = typing.get_type_hints(SECTIONS[name])
+    if unknown := sorted(values.keys() - types.keys()):
+        raise SettingsError(f"unknown key {name}.{unknown[0]}; known: {', '.join(types)}")
+    return SECTIONS[name](**{key: _typed(f"{name}.{key}", value, types[key]) for key, value in values.items()})
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,11 +12,11 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import Settings
+from pipeline.config import SECTIONS, Settings
 from pipeline.errors import StaleInput
 
 RECEIPT = "receipt.json"
@@ -74,17 +74,17 @@ def making(folder: Path, stage: str, settings: Settings, inputs: Sequence[Receip
     work, old = _beside(folder, ".part"), _beside(folder, ".old")
     plan = _plan(stage, settings, inputs)
     if _read_json(work / PLAN) != plan:
+        (work / PLAN).unlink(missing_ok=True)  # first, so that what is half thrown away is never taken up
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         (work / PLAN).write_text(_dump(plan))
     (work / RECEIPT).unlink(missing_ok=True)
     yield work
     (work / RECEIPT).write_text(_dump({**plan, "files": _hashes(work)}))
-    (work / PLAN).unlink()
     if folder.exists():
         folder.rename(old)
     work.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    _mend(folder)
 
 
 def require(settings: Settings, **folders: Path) -> list[Receipt]:
@@ -112,10 +112,10 @@ def require(settings: Settings, **folders: Path) -> list[Receipt]:
 def listing_digest(source: Path) -> str:
     """Digest of an outside folder by sorted relative path, size and modification time; it reads no content."""
     lines = []
-    for folder, _, names in os.walk(source):
+    for folder, _, names in os.walk(source, followlinks=True):
         for name in names:
             path = os.path.join(folder, name)
-            status = os.stat(path, follow_symlinks=False)
+            status = os.stat(path, follow_symlinks=os.path.exists(path))  # a link that leads nowhere counts as itself
             lines.append(f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}")
     return hashlib.sha256("\n".join(sorted(lines)).encode(errors="surrogateescape")).hexdigest()
 
@@ -144,23 +144,27 @@ def _plan(stage: str, settings: Settings, inputs: Sequence[Receipt]) -> dict[str
 
 
 def _read_receipt(folder: Path, stage: str) -> Receipt:
-    content = _read_json(folder / RECEIPT)
-    if content is None:
-        raise StaleInput(f"missing: {folder / RECEIPT}; run: make {stage}")
-    found, wanted = (content.get("stage"), content.get("format")), (stage, STAGES[stage].format)
-    if found != wanted:
-        raise StaleInput(
-            f"stale: {folder} is {found[0]} format {found[1]}, not {stage} format {wanted[1]}; run: make {stage}"
-        )
-    return Receipt(**content)
+    path = folder / RECEIPT
+    if not path.exists():
+        raise StaleInput(f"missing: {path}; run: make {stage}")
+    content = _read_json(path)
+    if not isinstance(content, dict) or content.keys() != {field.name for field in fields(Receipt)}:
+        raise StaleInput(f"damaged: {path} is no receipt; run: rm -r {folder} && make {stage}")
+    receipt, wanted = Receipt(**content), STAGES[stage].format
+    if receipt.stage != stage:
+        raise StaleInput(f"stale: {folder} is of {receipt.stage}, not of {stage}; run: make {stage}")
+    if receipt.format != wanted:
+        found = f"{folder} has format {receipt.format}, this version {wanted}"
+        raise StaleInput(f"stale: {found}; run: rm -r {folder} && make {stage}")
+    return receipt
 
 
 def _check_settings(receipt: Receipt, settings: Settings) -> None:
     for name, recorded in receipt.settings.items():
-        today = settings.section(name)
+        today = settings.section(name) if name in SECTIONS else {}
         for key in sorted(recorded.keys() | today.keys()):
             if recorded.get(key) != today.get(key):
-                stage = next(stage for stage, reads in STAGES.items() if name in reads.sections)
+                stage = next((stage for stage, reads in STAGES.items() if name in reads.sections), receipt.stage)
                 change = f"{name}.{key} was {recorded.get(key)!r}, now {today.get(key)!r}"
                 raise StaleInput(f"stale: {change}; run: make {stage}")
 
@@ -175,13 +179,12 @@ def _check_files(receipt: Receipt, folder: Path) -> None:
 
 
 def _mend(folder: Path) -> None:
-    """Undo or finish the exchange of folders that a crash cut off."""
+    """Finish the exchange of folders, or undo it where a crash cut it off halfway."""
     old = _beside(folder, ".old")
-    if not old.exists():
-        return
-    if folder.exists():
-        shutil.rmtree(old)
-    else:
+    if folder.is_dir():
+        shutil.rmtree(old, ignore_errors=True)
+        (folder / PLAN).unlink(missing_ok=True)
+    elif old.exists():
         old.rename(folder)
 
 
@@ -202,5 +205,5 @@ def _read_json(path: Path) -> Any:
     """Content of a JSON file; None if it isn't there or isn't whole."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None

@@ -164,7 +164,7 @@ def test_fetch_drops_a_part_that_the_server_has_no_more_of(server: Server, tmp_p
 
 
 def test_fetch_hangs_up_on_a_body_that_is_too_long(server: Server, tmp_path: Path) -> None:
-    server.content = CONTENT + bytes(50_000_000)
+    server.content = CONTENT + bytes(20_000_000)
     with pytest.raises(DownloadError, match="what arrived is not the published archive"):
         fetch(archive_of(CONTENT), tmp_path, server.url)
     assert server.hung_up.wait(timeout=5)

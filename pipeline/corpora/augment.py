@@ -27,7 +27,7 @@ def augment(
     samples
         float32 `(clip_samples,)` in [-1, 1].
     noise
-        Recorded noise, each float32 `(n,)`, longer than one window; coloured noise is used beside it.
+        Recorded noise, each float32 `(n,)`, gone through in a circle; coloured noise is used beside it.
 
     Returns
     -------
@@ -83,8 +83,8 @@ def _noise_for(samples: Samples, settings: Augment, noise: Sequence[Samples], ge
     """Recorded or coloured noise at a random ratio of clip to noise."""
     if noise and generator.random() < 0.6:
         recording = noise[int(generator.integers(len(noise)))]
-        start = generator.integers(len(recording) - len(samples), endpoint=True)
-        added = recording[start : start + len(samples)]
+        start = generator.integers(len(recording))
+        added = np.take(recording, np.arange(start, start + len(samples)), mode="wrap")
     else:
         added = coloured_noise(len(samples), generator.uniform(0, 2), generator)
     wanted = max(_rms(samples), _QUIETEST_RMS) / _ratio(generator.uniform(settings.min_snr_db, settings.max_snr_db))

@@ -66,7 +66,7 @@ def given_folder(corpus: Corpus, what: str) -> Path:
 
 
 def files_by_word(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
-    """Every file but hidden ones below each sub-folder of `root`, sorted; and a warning for each sub-folder left out."""
+    """Files below each sub-folder of `root`, sorted, without hidden ones; a warning for each sub-folder left out."""
     files: dict[str, list[Path]] = {}
     warnings = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):

@@ -15,6 +15,8 @@ CLIPS = "corpus.csv"
 LABELS = "labels.txt"
 REJECTED = "rejected.csv"
 
+_ERRORS = "surrogateescape"  # a file name may hold bytes that are no UTF-8
+
 TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
 SPLITS = (TRAINING, VALIDATION, TESTING)
 OFFICIAL = "official_testing"  # the published test archive of Speech Commands, where it is at hand
@@ -73,15 +75,18 @@ def labels(keywords: Sequence[str]) -> list[str]:
     return [SILENCE, UNKNOWN, *keywords]
 
 
-def write(folder: Path, clips: Iterable[Clip], names: Sequence[str], rejected: Iterable[Rejected]) -> None:
-    """Write the three files of a corpus, rows sorted."""
+def write(folder: Path, clips: Iterable[Clip], names: Sequence[str]) -> None:
+    """Write the table of clips, sorted, and the labels."""
     _write_rows(folder / CLIPS, [f.name for f in fields(Clip)], [astuple(clip) for clip in sorted(clips)])
-    _write_rows(folder / REJECTED, [f.name for f in fields(Rejected)], [astuple(row) for row in sorted(rejected)])
     (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
+def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
+    _write_rows(folder / REJECTED, [f.name for f in fields(Rejected)], [astuple(row) for row in sorted(rejected)])
+
+
 def read(folder: Path) -> list[Clip]:
-    with (folder / CLIPS).open(newline="", encoding="utf-8") as file:
+    with (folder / CLIPS).open(newline="", encoding="utf-8", errors=_ERRORS) as file:
         return [Clip(**row) for row in csv.DictReader(file)]
 
 
@@ -108,7 +113,7 @@ def content(folder: Path, clip: Clip) -> bytes:
 
 
 def _write_rows(path: Path, header: list[str], rows: Iterable[tuple[str, ...]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from scipy import signal
+from numpy.typing import NDArray
 
 from pipeline.config import Settings
 from pipeline.corpora.manifest import SPLITS
@@ -193,24 +193,25 @@ def _silence(recorded: Sequence[Samples], samples: int, generator: np.random.Gen
 
 def _record(background: _Background, rate_hz: int, generator: np.random.Generator) -> Samples:
     count = RECORDING_S * rate_hz
-    noise = coloured_noise(count, background.exponent, generator)
+    noise: NDArray[np.floating] = coloured_noise(count, background.exponent, generator)
     time_s = np.arange(count) / rate_hz
     if background.band_hz:
+        # The magnitude of a Butterworth high-pass and low-pass of second order.
         low_hz, high_hz = background.band_hz
-        band_hz = (low_hz, min(high_hz, 0.45 * rate_hz))
-        noise = _unit_rms(signal.sosfilt(signal.butter(2, band_hz, "bandpass", fs=rate_hz, output="sos"), noise))
+        frequencies_hz = np.maximum(np.fft.rfftfreq(count, 1 / rate_hz), 1.0)
+        skirts = np.hypot(1, (low_hz / frequencies_hz) ** 2) * np.hypot(1, (frequencies_hz / high_hz) ** 2)
+        noise = np.fft.irfft(np.fft.rfft(noise) / skirts, count)
     if background.hum_hz:
-        harmonics = np.arange(1, 11)
-        levels = generator.uniform(0.2, 1, len(harmonics)) / harmonics
-        phases = generator.uniform(0, 2 * np.pi, len(harmonics))
-        waves = (level * np.sin(2 * np.pi * background.hum_hz * n * time_s + phase)
-                 for n, level, phase in zip(harmonics, levels, phases, strict=True))  # fmt: skip
-        noise = noise + _unit_rms(sum(waves))
+        harmonics = np.arange(1, 11)[:, np.newaxis]
+        levels = generator.uniform(0.2, 1, harmonics.shape) / harmonics
+        phases = generator.uniform(0, 2 * np.pi, harmonics.shape)
+        hum = (levels * np.sin(2 * np.pi * background.hum_hz * harmonics * time_s + phases)).sum(axis=0)
+        noise = _unit_rms(noise) + _unit_rms(hum)
     swell_db = np.interp(
         time_s, np.arange(RECORDING_S + 1), background.swell_db * generator.standard_normal(RECORDING_S + 1)
     )
     return _unit_rms(noise * 10 ** (swell_db / 20))
 
 
-def _unit_rms(samples: np.ndarray) -> Samples:
+def _unit_rms(samples: NDArray[np.floating]) -> Samples:
     return np.asarray(samples / np.sqrt(np.mean(np.square(samples))), np.float32)

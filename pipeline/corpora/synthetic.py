@@ -10,12 +10,14 @@ import math
 import multiprocessing
 import re
 import shutil
+import signal
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
+from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TypeVar
@@ -34,12 +36,13 @@ KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go
 
 # Drawn anew for each clip, ends included. Words said alone are slower than running speech: at these rates the
 # ten keywords last 0.2 to 1 s.
-RATE_WPM = (105, 165)
+RATE_WPM = (105, 160)
 PITCH = (20, 80)
 PITCH_RANGE = (20, 80)
 PEAK_DBFS = (-18.0, -1.0)
 
-TRIM_DB = -40.0  # below the peak
+TRIM_DB = -50.0  # below the peak; final fricatives are this faint
+SILENT_PEAK = 3e-4
 TRIM_MARGIN_MS = 20
 
 T = TypeVar("T")
@@ -78,6 +81,11 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     workers
         Processes at a time, by default one for each core; it changes no byte.
 
+    Returns
+    -------
+    found
+        A candidate's speaker is the name of the voice variant, without the accent.
+
     Raises
     ------
     CorpusError
@@ -85,24 +93,24 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     MissingExtra
         If eSpeak NG isn't installed.
     """
-    import joblib
+    import joblib  # not at the top: every voice process imports this module
 
     corpus = settings.corpus
     keywords = corpus.keywords or KEYWORDS
+    _check_letters(keywords, corpus.accents)
     usable = espeak.variants()
     order = seeded(corpus.seed, "variants").permutation(len(usable))
     variants = [usable[index] for index in order[: corpus.variants]]
     context = _clean_context()
-    _check_letters(keywords, corpus.accents)
     lengths_ms, homophones = _in_fresh_process(context, _probe, keywords, _vocabulary(), corpus.accents, variants[0])
     warnings = _check_lengths(lengths_ms, settings)
     if len(variants) < corpus.variants:
         warnings.append(f"corpus.variants is {corpus.variants}, eSpeak NG has {len(variants)}: all are used")
     unknown = [word for word in _vocabulary() if word not in homophones]
     scripts = _scripts(corpus, keywords, unknown, variants)
-    clips = folder.resolve() / "clips"
+    clips = folder / "clips"
     clips.mkdir(parents=True, exist_ok=True)
-    _speak_all(scripts, clips, settings, context, workers or joblib.cpu_count())
+    _speak_all(scripts, clips.resolve(), settings, context, workers or joblib.cpu_count())
     candidates = [
         Candidate(clips / script.voice / line.file, line.word, script.variant, script.split, "synthetic")
         for script in scripts
@@ -167,14 +175,12 @@ def _check_letters(keywords: Iterable[str], accents: Iterable[str]) -> None:
 
 
 def _check_lengths(lengths_ms: dict[str, float], settings: Settings) -> list[str]:
-    """Refuse silent and too short keywords, warn of long ones."""
+    """Refuse keywords that are silent or too short, warn of long ones."""
     min_ms, clip_ms = settings.corpus.min_clip_ms, settings.audio.clip_ms
     for word, length_ms in lengths_ms.items():
-        if not length_ms:
-            raise CorpusError(f"corpus.keywords: eSpeak NG makes no sound for {word!r}; write it as it is spoken")
-        if length_ms < min_ms:
-            remedy = f"corpus.min_clip_ms is {min_ms}; choose a longer word or a lower minimum"
-            raise CorpusError(f"corpus.keywords: {word!r} lasts {length_ms:.0f} ms, {remedy}")
+        if length_ms < max(min_ms, 1):
+            spoken = f"eSpeak NG says {word!r} in {length_ms:.0f} ms, corpus.min_clip_ms is {min_ms}"
+            raise CorpusError(f"corpus.keywords: {spoken}; write it as it is spoken, or choose a longer word")
     return [
         f"{word!r} lasts about {length_ms:.0f} ms, a window {clip_ms} ms: only its loudest part is learnt; "
         "choose a shorter word or raise audio.clip_ms"
@@ -196,15 +202,33 @@ def _clean_context() -> BaseContext:
 
 
 def _in_fresh_process(context: BaseContext, task: Callable[..., T], *arguments: object) -> T:
-    """Run one task in a process of its own.
+    """Result of a task, run in a process of its own.
 
-    One pool with `max_tasks_per_child` for all tasks can hang (python/cpython#115634), so each has its own.
+    An executor would do, but leaves its idle processes behind when this one is killed.
     """
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_answer, args=(sender, task, *arguments), daemon=True)  # type: ignore[attr-defined]
+    process.start()
+    sender.close()
     try:
-        with ProcessPoolExecutor(1, context, max_tasks_per_child=1) as process:
-            return process.submit(task, *arguments).result()
-    except BrokenProcessPool:
-        raise CorpusError("a process of eSpeak NG was killed, perhaps for lack of memory; run: make corpus") from None
+        result: T | Exception = receiver.recv()
+    except EOFError:
+        process.join()
+        raise CorpusError(f"a process of eSpeak NG broke off, exit code {process.exitcode}; run: make corpus") from None
+    process.join()
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _answer(sender: Connection, task: Callable[..., T], *arguments: object) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
+    try:
+        result: T | Exception = task(*arguments)
+    except Exception as error:
+        result = error
+    with suppress(BrokenPipeError):  # nobody waits any more
+        sender.send(result)
 
 
 def _speak_all(scripts: Sequence[_Script], clips: Path, settings: Settings, context: BaseContext, workers: int) -> None:
@@ -215,7 +239,7 @@ def _speak_all(scripts: Sequence[_Script], clips: Path, settings: Settings, cont
     with ThreadPoolExecutor(workers) as threads:
         voices = [threads.submit(_in_fresh_process, context, _speak, script, clips, settings) for script in missing]
         try:
-            for voice in track(as_completed(voices), "voices", len(voices), console=Console(stderr=True)):
+            for voice in track(as_completed(voices), "speaking", len(voices), console=Console(stderr=True)):
                 voice.result()
         finally:
             threads.shutdown(cancel_futures=True)
@@ -266,7 +290,7 @@ def _probe(
 def _trim(samples: Samples, rate_hz: int) -> Samples:
     """Without the near-silence at both ends; empty if there is nothing else."""
     level = np.abs(samples)
-    loud = np.flatnonzero(level > max(level.max(initial=0) * 10 ** (TRIM_DB / 20), 1e-3))
+    loud = np.flatnonzero(level > max(level.max(initial=0) * 10 ** (TRIM_DB / 20), SILENT_PEAK))
     if not len(loud):
         return samples[:0]
     margin = TRIM_MARGIN_MS * rate_hz // 1000

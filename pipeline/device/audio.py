@@ -14,6 +14,8 @@ from pipeline.errors import AudioError
 
 Samples = NDArray[np.float32]
 
+MAX_LEVEL = 16.0  # mixing in floating point may go beyond full scale, but not by more than 24 dB
+
 # First bytes of files that stand for audio kept elsewhere.
 _POINTERS = {b"version https://git-lfs": "a Git LFS pointer", b"/annex/objects": "a git-annex pointer"}
 
@@ -54,11 +56,25 @@ def decode(content: bytes, sample_rate_hz: int, min_ms: int = 0) -> Samples:
         raise AudioError(f"not readable as audio: {error.error_string}") from None
     if not len(samples):
         raise AudioError("no samples")
-    if not np.isfinite(samples).all():
-        raise AudioError("holds NaN or infinity")
+    check(samples)
     if len(samples) * 1000 < min_ms * rate_hz:
         raise AudioError(f"too short: {len(samples) * 1000 / rate_hz:.0f} ms, at least {min_ms} ms are needed")
     return resample(samples.mean(axis=1), rate_hz, sample_rate_hz)
+
+
+def check(samples: Samples) -> None:
+    """Refuse numbers that can't be sound in [-1, 1].
+
+    Raises
+    ------
+    AudioError
+        For NaN, infinity, or values far beyond full scale, as of whole numbers taken for fractions.
+    """
+    if not np.isfinite(samples).all():
+        raise AudioError("holds NaN or infinity")
+    loudest = float(np.abs(samples).max(initial=0))
+    if loudest > MAX_LEVEL:
+        raise AudioError(f"holds values up to {loudest:.3g}, and full scale is 1; divide 16-bit samples by 32768")
 
 
 def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:

@@ -22,6 +22,7 @@ from pipeline.errors import AudioError, BundleError
 FORMAT = 1
 DESCRIPTION = "commands.json"
 DEFAULT_FILE = "commands_features_dynamic.tflite"
+_REQUIRED = {"labels", "audio", "features", "normaliser", "files", "thresholds", "sha256"}
 
 Coefficients = NDArray[np.float32]
 Normaliser = tuple[Coefficients, Coefficients]
@@ -114,7 +115,7 @@ class Recognizer:
         if file not in description["files"]:
             raise BundleError(f"{folder}: holds no {file}; it has: {', '.join(sorted(description['files']))}")
         network = open_network(folder, file, description)
-        audio, features = (config.build_section(name, description[name], DESCRIPTION) for name in ("audio", "features"))
+        audio, features = (config.build_section(name, description[name]) for name in ("audio", "features"))
         return cls(network, description["labels"], audio, features)
 
     def classify(self, samples: Samples) -> Result:
@@ -126,8 +127,9 @@ class Recognizer:
             float32 `(n,)`, mono, in [-1, 1], at `self.audio.sample_rate_hz`. A clip shorter than the window is centred
             in silence; of a longer one the loudest part is scored.
         """
-        if samples.ndim != 1 or not len(samples) or not np.isfinite(samples).all():
-            raise AudioError(f"a clip must be a mono array of finite samples; its shape is {samples.shape}")
+        if samples.ndim != 1 or not len(samples):
+            raise AudioError(f"a clip must be a mono array of samples; its shape is {samples.shape}")
+        audio.check(samples)
         window = audio.fit(samples, self.audio.clip_samples)
         scores = self._network.scores(mfcc(window, audio=self.audio, features=self.features))
         best = int(np.argmax(scores))
@@ -149,6 +151,8 @@ def read_description(folder: Path) -> dict[str, Any]:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
         raise BundleError(f"{path}: format {found}, and this version reads format {FORMAT}; make the bundle again")
+    if missing := sorted(_REQUIRED - description.keys()):
+        raise BundleError(f"{path}: lacks {', '.join(missing)}; make or copy the bundle again")
     return description
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from pipeline.config import Train
+from pipeline.network.engine import tf
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -43,9 +44,10 @@ def training(
         order = generator.permutation(len(labels))
         for start in range(0, len(order), settings.batch_clips):
             rows = order[start : start + settings.batch_clips]
-            yield _hide(_gather(mfcc, rows), mean, settings, generator), np.eye(classes, dtype=np.float32)[labels[rows]]
+            yield _hide(gather(mfcc, rows), mean, settings, generator), np.eye(classes, dtype=np.float32)[labels[rows]]
 
-    return _dataset(batches, mfcc[0].shape[1:], classes).prefetch(4)
+    count = math.ceil(len(labels) / settings.batch_clips)
+    return _dataset(batches, mfcc[0].shape[1:], classes, count).prefetch(4)
 
 
 def validation(
@@ -55,15 +57,18 @@ def validation(
     return tf.data.Dataset.from_tensor_slices((mfcc, np.eye(classes, dtype=np.float32)[labels])).batch(batch_clips)
 
 
-def _dataset(batches: Callable[[], Iterator[Batch]], shape: tuple[int, ...], classes: int) -> tf.data.Dataset:
+def _dataset(
+    batches: Callable[[], Iterator[Batch]], shape: tuple[int, ...], classes: int, count: int
+) -> tf.data.Dataset:
     signature = (tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None, classes), tf.float32))
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    return tf.data.Dataset.from_generator(batches, output_signature=signature).with_options(options)
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
 
 
-def _gather(mfcc: Sequence[NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The rows, counted over all shards, as one new array."""
+def gather(mfcc: Sequence[NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Rows `(n,)`, counted over all shards, as one new array `(n, frames, n_mfcc)`; only they are read."""
     ends = np.cumsum([len(part) for part in mfcc])
     shard = np.searchsorted(ends, rows, side="right")
     starts = ends - [len(part) for part in mfcc]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import tensorflow_model_optimization as tfmot
-import tf_keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster
-from tf_keras import layers
+
+from pipeline.network.engine import tf_keras
 
 Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]
 
@@ -15,7 +15,7 @@ Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]
 _MIN_WEIGHTS = 500
 
 
-class PrunableBidirectional(layers.Bidirectional, tfmot.sparsity.keras.PrunableLayer):
+class PrunableBidirectional(tf_keras.layers.Bidirectional, tfmot.sparsity.keras.PrunableLayer):
     """A Bidirectional LSTM that names its kernels for pruning; tfmot refuses the plain one."""
 
     def get_prunable_weights(self) -> list:
@@ -30,7 +30,7 @@ def prune(model: tf_keras.Model, fit: Fit, *, sparsity: float, steps: int) -> tf
     """
     schedule = tfmot.sparsity.keras.PolynomialDecay(0.1, sparsity, begin_step=0, end_step=steps * 2 // 3, frequency=8)
 
-    def wrap(layer: layers.Layer) -> layers.Layer:
+    def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         return tfmot.sparsity.keras.prune_low_magnitude(layer, schedule) if _is_compressed(layer) else layer
 
     prunable = tf_keras.models.clone_model(model, clone_function=_prunable)
@@ -47,7 +47,7 @@ def share_weights(model: tf_keras.Model, fit: Fit, *, clusters: int) -> tf_keras
     """
     start = tfmot.clustering.keras.CentroidInitialization.KMEANS_PLUS_PLUS
 
-    def wrap(layer: layers.Layer) -> layers.Layer:
+    def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if not _is_compressed(layer):
             return layer
         return cluster.cluster_weights(
@@ -59,13 +59,13 @@ def share_weights(model: tf_keras.Model, fit: Fit, *, clusters: int) -> tf_keras
     return _copied(tfmot.clustering.keras.strip_clustering(wrapped), model)
 
 
-def _is_compressed(layer: layers.Layer) -> bool:
-    kinds = (layers.Bidirectional, layers.Dense, layers.Conv1D)
+def _is_compressed(layer: tf_keras.layers.Layer) -> bool:
+    kinds = (tf_keras.layers.Bidirectional, tf_keras.layers.Dense, tf_keras.layers.Conv1D)
     return isinstance(layer, kinds) and layer.count_params() >= _MIN_WEIGHTS
 
 
-def _prunable(layer: layers.Layer) -> layers.Layer:
-    kind = PrunableBidirectional if isinstance(layer, layers.Bidirectional) else type(layer)
+def _prunable(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+    kind = PrunableBidirectional if isinstance(layer, tf_keras.layers.Bidirectional) else type(layer)
     return kind.from_config(layer.get_config())
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import tensorflow as tf
-import tf_keras
 from numpy.typing import NDArray
 from tensorflow.lite.tools import flatbuffer_utils
+
+from pipeline.network.engine import tf, tf_keras
 
 
 def to_float(model: tf_keras.Model) -> bytes:

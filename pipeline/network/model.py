@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import tf_keras
 from numpy.typing import NDArray
-from tf_keras import layers
 
 from pipeline.config import Model
+from pipeline.network.engine import tf_keras
 
 NORMALISED = "normalised"
+
+layers = tf_keras.layers
 
 
 def build(settings: Model, *, frames: int, n_mfcc: int, labels: int, mean: NDArray, std: NDArray) -> tf_keras.Model:

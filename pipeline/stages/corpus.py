@@ -32,11 +32,12 @@ def run(settings: Settings, data: Path, out: Path) -> str:
         for line in found.warnings:
             log.warning(line)
         clips, rejected = _look_into(found, work, settings)
-        _refuse_too_many(rejected, len(found.candidates), settings, out)
+        manifest.write_rejected(work, rejected)
+        _refuse_too_many(rejected, len(found.candidates), settings, work)
+        _require_keywords(clips, found.keywords)
         clips = _draw_unknown(clips, settings)
         clips += _noise_and_silence(found.noise, clips, work, settings)
-        labels = manifest.labels(found.keywords)
-        manifest.write(work, clips, labels, rejected)
+        manifest.write(work, clips, manifest.labels(found.keywords))
     lost = f"; {len(rejected)} rejected, see {out / manifest.REJECTED}" if rejected else ""
     return f"{_counts(clips)}; {len(found.keywords)} keywords{lost}"
 
@@ -75,15 +76,26 @@ def _clip(path: Path, label: str, word: str, speaker: str, split: str, source: s
     return Clip(inside, label, speaker, split, source, word, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
-def _refuse_too_many(rejected: Sequence[Rejected], candidates: int, settings: Settings, out: Path) -> None:
+def _refuse_too_many(rejected: Sequence[Rejected], candidates: int, settings: Settings, work: Path) -> None:
     percent = 100 * len(rejected) / max(candidates, 1)
     if percent > settings.corpus.max_rejected_percent:
         first = rejected[0]
         raise CorpusError(
             f"{len(rejected)} of {candidates} files can't be used ({percent:.1f} %, at most "
-            f"{settings.corpus.max_rejected_percent:g} %), the first {first.path}: {first.reason}; "
-            "mend or remove them, or raise corpus.max_rejected_percent"
+            f"{settings.corpus.max_rejected_percent:g} %), the first {first.path}: {first.reason}; mend or remove "
+            f"those that {work / manifest.REJECTED} lists, or raise corpus.max_rejected_percent"
         )
+
+
+def _require_keywords(clips: Sequence[Clip], keywords: Sequence[str]) -> None:
+    """What can't be used may have been all that there was of a word."""
+    for split in manifest.SPLITS:
+        heard = {clip.label for clip in clips if clip.split == split}
+        missing = [word for word in keywords if word not in heard]
+        if missing and split == manifest.TRAINING:
+            raise CorpusError(f"no usable training clip of {', '.join(missing)}; record more of it, or leave it out")
+        if missing:
+            log.warning("no %s clip of %s: its figures say nothing of it", split, ", ".join(missing))
 
 
 def _draw_unknown(clips: Sequence[Clip], settings: Settings) -> list[Clip]:

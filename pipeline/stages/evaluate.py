@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import scipy.stats
 import sklearn.metrics
-import tf_keras
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -24,6 +23,7 @@ from pipeline.config import SILENCE, UNKNOWN, Settings
 from pipeline.corpora import manifest, shards
 from pipeline.device.recognizer import DEFAULT_FILE, Network, open_network
 from pipeline.network import model
+from pipeline.network.engine import tf_keras
 
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
@@ -171,7 +171,7 @@ def _prediction(clip: manifest.Clip, scores: dict[str, Scores], number: int, lab
 
 
 def _write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

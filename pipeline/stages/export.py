@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import tf_keras
 
 from pipeline import receipt
 from pipeline.config import BACKGROUND_NOISE, Settings
@@ -19,6 +18,7 @@ from pipeline.device.mfcc import mfcc
 from pipeline.device.recognizer import open_network
 from pipeline.errors import PipelineError
 from pipeline.network import convert, model
+from pipeline.network.engine import tf_keras
 
 DESCRIPTION = "description.json"
 GOLDEN = "golden"

@@ -5,22 +5,25 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import logging
 import math
 import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
-import tf_keras
 
 from pipeline import receipt
-from pipeline.config import Settings
+from pipeline.config import MIN_CALIBRATION_CLIPS, Settings
 from pipeline.corpora import manifest, shards
 from pipeline.network import batches, compress, model
+from pipeline.network.engine import tf_keras
 
 MODEL = "model.keras"
 CALIBRATION = "calibration.npy"
 CALIBRATION_CLIPS = "calibration.csv"
+
+log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, corpus: Path, features: Path, train: Path, out: Path) -> str:
@@ -41,15 +44,17 @@ def run(settings: Settings, corpus: Path, features: Path, train: Path, out: Path
 
 
 def _calibrate(training: shards.Shards, clips: list[manifest.Clip], work: Path, settings: Settings) -> int:
-    """Draw clips of the training split, no copies, and keep both their MFCC and their names."""
-    mfcc, index = training.originals()
-    generator = np.random.default_rng(settings.quantize.seed)
-    rows = np.sort(generator.permutation(len(mfcc))[: settings.quantize.calibration_clips])
-    np.save(work / CALIBRATION, mfcc[rows], allow_pickle=False)
+    """Draw clips of the training split, copies only where clips are too few; keep both their MFCC and their names."""
+    index = training.index
+    drawn = np.random.default_rng(settings.quantize.seed).permutation(len(index))
+    rows = drawn[np.argsort(index[drawn, shards.COPY] > 0, kind="stable")][: settings.quantize.calibration_clips]
+    if len(rows) < MIN_CALIBRATION_CLIPS:
+        log.warning("only %d clips to calibrate int8 with; its figures may be poor", len(rows))
+    np.save(work / CALIBRATION, batches.gather(training.mfcc, rows), allow_pickle=False)
     with (work / CALIBRATION_CLIPS).open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label"])
-        writer.writerows((clips[n].path, clips[n].label) for n in index[rows, shards.CLIP])
+        writer.writerow(["path", "label", "copy"])
+        writer.writerows((clips[n].path, clips[n].label, copy) for _, n, copy in index[rows])
     return len(rows)
 
 
@@ -67,7 +72,7 @@ def _compress(trained: tf_keras.Model, training: shards.Shards, features: Path, 
         loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=tuning.label_smoothing)
         network.compile(tf_keras.optimizers.Adam(rate), loss, ["accuracy"], jit_compile=False)
         verbose = 1 if sys.stdout.isatty() else 2
-        network.fit(examples, steps_per_epoch=steps, epochs=tuning.epochs, callbacks=callbacks, verbose=verbose)
+        network.fit(examples, epochs=tuning.epochs, callbacks=callbacks, verbose=verbose)
 
     pruned = compress.prune(trained, fit, sparsity=quantize.sparsity_percent / 100, steps=steps * tuning.epochs)
     return compress.share_weights(pruned, fit, clusters=quantize.clusters)

@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 
 from pipeline import receipt
 from pipeline.config import Settings, Train
 from pipeline.corpora import manifest, shards
 from pipeline.network import batches, model
+from pipeline.network.engine import tf, tf_keras
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
@@ -69,7 +68,7 @@ def _fit(settings: Settings, features: Path, work: Path, strategy: tf.distribute
             classes=classes, settings=settings.train, first_epoch=first_epoch,
         )  # fmt: skip
         network.fit(
-            examples.apply(tf.data.experimental.assert_cardinality(steps)),
+            examples,
             validation_data=batches.validation(
                 held_out, held_out_index[:, shards.LABEL], classes=classes, batch_clips=settings.train.batch_clips
             ),

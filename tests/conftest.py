@@ -1,0 +1,31 @@
+"""A whole build of a tiny corpus, made once by `make` for every test that needs one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TINY = ROOT / "params" / "tiny.toml"
+# What `make` or a person's shell may have set must not reach the builds that tests make.
+INHERITED = ("CORPUS", "SOURCE", "WORDS", "PARAMS", "BUILD", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+CLEAN = {name: value for name, value in os.environ.items() if name not in INHERITED}
+
+
+def run_make(build: Path, *targets: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """`make` in the project with `build` as its folder and the tiny settings, unless told otherwise."""
+    given = {"BUILD": str(build), "PARAMS": str(TINY), **variables}
+    command = ["make", *targets, *(f"{name}={value}" for name, value in given.items())]
+    return subprocess.run(command, cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="session")
+def tiny_build(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything that `make` leaves for two synthetic words. Tests only read it."""
+    build = tmp_path_factory.mktemp("tiny") / "build"
+    result = run_make(build)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return build

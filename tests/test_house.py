@@ -1,0 +1,305 @@
+"""How the house is built: who may import whom, what each command loads, and that names agree everywhere."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from pipeline.cli import main
+from pipeline.config import SECTIONS
+from pipeline.receipt import STAGES
+
+ROOT = Path(__file__).parents[1]
+FILES = sorted((ROOT / "pipeline").rglob("*.py"))
+
+FLOORS = {"ground": 0, "device": 1, "corpora": 2, "network": 2, "stages": 3, "cli": 4}
+GROUND = {"pipeline", "pipeline.errors", "pipeline.config", "pipeline.receipt"}
+HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "librosa"}
+DEVICE_SET = {"numpy", "ai-edge-litert", "click", "soundfile", "soxr"}
+
+
+# --- imports ---
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+
+
+def wing(module: str) -> str:
+    """Part of the house that a module lies in."""
+    if module in GROUND:
+        return "ground"
+    part = module.split(".")[1]
+    return "cli" if part == "__main__" else part
+
+
+def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
+    """Names of the modules that a file imports, everywhere in it or outside of functions only."""
+    waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            assert node.module
+            # `from pipeline.corpora import shards` takes a module, `from pipeline.errors import AudioError` a name.
+            below = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in MODULES else node.module for name in below)
+        if not (top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def from_outside(path: Path, *, top_level: bool = False) -> set[str]:
+    """Packages a file imports that are neither Python's own nor this project's."""
+    packages = {name.partition(".")[0] for name in imports(path, top_level=top_level)}
+    return packages - sys.stdlib_module_names - {"pipeline"}
+
+
+def test_every_file_has_its_place() -> None:
+    assert {wing(module) for module in MODULES} == FLOORS.keys()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_imports_only_from_its_wing_and_from_those_below(module: str) -> None:
+    here = wing(module)
+    for imported in imports(MODULES[module]):
+        if imported.partition(".")[0] == "pipeline":
+            assert imported in MODULES
+            there = wing(imported)
+            assert there == here or FLOORS[there] < FLOORS[here], f"{module} ({here}) imports {imported} ({there})"
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if wing(module) == "stages"])
+def test_no_stage_imports_another(module: str) -> None:
+    assert [name for name in imports(MODULES[module]) if name.startswith("pipeline.stages")] == []
+
+
+LIGHT = [module for module in MODULES if wing(module) in ("ground", "device", "cli")]
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_a_device_loads_is_in_the_device_set(module: str) -> None:
+    packages = {package.replace("_", "-") for package in from_outside(MODULES[module], top_level=True)}
+    assert packages <= DEVICE_SET
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if wing(module) == "device"])
+def test_the_device_wing_needs_nothing_else_but_librosa_in_mfcc(module: str) -> None:
+    allowed = {"librosa"} if module == "pipeline.device.mfcc" else set()
+    packages = {package.replace("_", "-") for package in from_outside(MODULES[module])}
+    assert packages - DEVICE_SET <= allowed
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if wing(module) not in ("network", "stages")])
+def test_tensorflow_lives_in_network_and_stages(module: str) -> None:
+    assert from_outside(MODULES[module]) & (HEAVY - {"librosa"}) == set()
+
+
+LOADS = {
+    "help": "runpy.run_module('pipeline', run_name='__main__')",
+    "help of a stage": "sys.argv.insert(1, 'train'); runpy.run_module('pipeline', run_name='__main__')",
+    "import": "import pipeline.device",
+}
+
+
+@pytest.mark.parametrize("what", LOADS)
+def test_neither_tensorflow_nor_librosa_is_loaded_for(what: str) -> None:
+    program = f"""
+import contextlib, runpy, sys
+sys.argv = ["pipeline", "--help"]
+with contextlib.suppress(SystemExit):
+    {LOADS[what]}
+print("loaded:", *sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    shown, _, loaded = result.stdout.rpartition("loaded:")
+    assert ("Usage:" in shown) == what.startswith("help")
+    assert "pipeline.errors" in loaded.split()
+    assert set(loaded.split()) & HEAVY == set()
+
+
+# --- commands, stages, make targets ---
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
+MAKE_STAGES = re.findall(r"^STAGES\s*:=(.*)$", MAKEFILE, re.MULTILINE)[0].split()
+# $(call made,tune): pipeline/stages/tune.py $(call made,export) $(call read,listen) | ...
+#     $(RUN) tune $(addprefix $(BUILD)/,features export) $(@D)
+RULES = {
+    stage: (prerequisites, recipe)
+    for stage, prerequisites, recipe in re.findall(r"^\$\(call made,(\w+)\):(.*)\n\t(.*)$", MAKEFILE, re.MULTILINE)
+}
+
+
+def is_stage(command: click.Command) -> bool:
+    return any(parameter.name == "out" for parameter in command.params)
+
+
+def test_there_is_a_module_a_command_and_a_target_for_each_stage_and_no_other() -> None:
+    modules = {module.rpartition(".")[2] for module in MODULES if wing(module) == "stages"} - {"stages"}
+    commands = {name for name, command in main.commands.items() if is_stage(command)}
+    assert modules == commands == set(MAKE_STAGES) == RULES.keys() == STAGES.keys()
+    assert STAGES.keys() <= TARGETS
+    assert list(STAGES) == MAKE_STAGES  # in the order of the line
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_make_gives_a_stage_the_folders_that_its_command_takes(stage: str) -> None:
+    prerequisites, recipe = RULES[stage]
+    takes = [p.name for p in main.commands[stage].params if isinstance(p, click.Argument) and p.name != "out"]
+    given = re.fullmatch(
+        rf"\$\(RUN\) {stage}(?: \$\(addprefix \$\(BUILD\)/,([\w ]+)\)| \$\(BUILD\)/(\w+))? \$\(@D\)", recipe
+    )
+    assert given
+    assert (given[1] or given[2] or "").split() == takes
+    assert prerequisites.split()[0] == f"pipeline/stages/{stage}.py"
+
+
+def waits_for(stage: str) -> tuple[set[str], set[str]]:
+    """Stages that make has finished, and sections that it has compared, before it looks at one stage."""
+    prerequisites, _ = RULES[stage]
+    before = {name for names in re.findall(r"\$\(call made,([\w ]+)\)", prerequisites) for name in names.split()}
+    sections = {name for names in re.findall(r"\$\(call read,([\w ]+)\)", prerequisites) for name in names.split()}
+    for name in sorted(before):
+        more_stages, more_sections = waits_for(name)
+        before, sections = before | more_stages, sections | more_sections
+    return before, sections
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_make_knows_all_that_a_stage_reads(stage: str) -> None:
+    before, sections = waits_for(stage)
+    takes = {p.name for p in main.commands[stage].params if isinstance(p, click.Argument)} - {"out"}
+    assert takes <= before
+    assert {section for name in (stage, *before) for section in STAGES[name].sections} <= sections
+
+
+def test_every_section_of_the_settings_is_read_and_compared() -> None:
+    assert {section for stage in STAGES.values() for section in stage.sections} == SECTIONS.keys()
+    (compared,) = re.findall(r"^\$\(call read,([\w ]+)\): check-settings ;$", MAKEFILE, re.MULTILINE)
+    assert set(compared.split()) == SECTIONS.keys() | {"source"}
+
+
+@pytest.mark.parametrize("name", main.commands)
+def test_every_command_and_option_says_what_it_does(name: str) -> None:
+    command = main.commands[name]
+    assert len(command.help or "") > 20
+    assert [p.name for p in command.params if isinstance(p, click.Option) and not p.help] == []
+
+
+def test_every_target_says_what_it_does() -> None:
+    phony = set(re.findall(r"^\.PHONY:(.*)$", MAKEFILE, re.MULTILINE)[0].split()) & TARGETS | STAGES.keys()
+    described = set(re.findall(r"^([a-z-]+):.*## \S", MAKEFILE, re.MULTILINE))
+    assert phony - {"check-settings"} <= described
+
+
+# --- what the documents say ---
+
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+
+
+def code(text: str) -> Iterator[str]:
+    """Lines of fenced blocks, and what stands between backticks."""
+    for part in re.split(r"^(```.*?^```)", text, flags=re.MULTILINE | re.DOTALL):
+        yield from part.splitlines() if part.startswith("```") else re.findall(r"`([^`]+)`", part)
+
+
+def make_calls(line: str) -> Iterator[list[str]]:
+    """Targets of each `make` in a line of shell; options, variables and PLACEHOLDERS are none."""
+    for call in re.findall(r"(?:^|[;&$>(] ?)make(?!\S)([^#;&|)]*)", line.strip()):
+        yield [
+            word
+            for word in re.sub(r"""=("[^"]*"|'[^']*')""", "=", call).split()
+            if not re.search(r"^-|=|^[A-Z]+$", word)
+        ]
+
+
+def test_the_reader_of_documents_finds_targets() -> None:
+    shell = '$ make CORPUS=folder WORDS="on, off" train  # make it\ncd x && make test'
+    text = f"Run `make` or `make STAGE` and\nmake sure.\n```\n{shell}\n```\n"
+    assert [targets for line in code(text) for targets in make_calls(line)] == [[], [], ["train"], ["test"]]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_targets_in_documents_exist(path: Path) -> None:
+    named = {name for line in code(path.read_text(encoding="utf-8")) for names in make_calls(line) for name in names}
+    assert named <= TARGETS
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_documents_exist(path: Path) -> None:
+    lines = list(code(path.read_text(encoding="utf-8")))
+    named = {name for line in lines for name in re.findall(r"python -m pipeline ([a-z]\w*)", line)}
+    assert named <= main.commands.keys()
+
+
+def test_the_readme_names_the_two_commands() -> None:
+    calls = [tuple(names) for line in code(DOCUMENTS[0].read_text(encoding="utf-8")) for names in make_calls(line)]
+    assert {(), ("test",)} <= set(calls)
+
+
+# --- packages ---
+
+SETUP = configparser.ConfigParser()
+SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
+
+
+def requirements(text: str) -> dict[str, Requirement]:
+    parsed = [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
+    return {canonicalize_name(requirement.name): requirement for requirement in parsed}
+
+
+BASE = requirements(SETUP["options"]["install_requires"])
+EXTRAS = {name: requirements(text) for name, text in SETUP["options.extras_require"].items()}
+LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+
+
+def locked() -> dict[str, Requirement]:
+    """What the lock file pins, each entry with its hashes."""
+    entries = re.sub(r"\s+#.*|^#.*", "", LOCK, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
+    found: dict[str, Requirement] = {}
+    for entry in filter(None, map(str.strip, entries)):
+        pin, *hashes = entry.split("--hash=")
+        requirement = Requirement(pin)
+        assert [specifier.operator for specifier in requirement.specifier] == ["=="], entry
+        assert hashes, entry
+        assert all(re.fullmatch(r"sha256:[0-9a-f]{64}\s*", value) for value in hashes), entry
+        found[canonicalize_name(requirement.name)] = requirement
+    return found
+
+
+def test_the_base_requirements_are_the_device_set() -> None:
+    assert BASE.keys() == DEVICE_SET
+
+
+def test_the_extras_are_those_of_the_design() -> None:
+    assert {"train", "synthesis", "gpu", "dev"} <= EXTRAS.keys()
+    assert EXTRAS["train"].keys() & DEVICE_SET == set()
+
+
+def test_the_lock_pins_everything_with_hashes_and_names_no_host() -> None:
+    assert "://" not in LOCK
+    assert len(locked()) > 50
+
+
+@pytest.mark.parametrize("extra", ["base", "train", "synthesis", "dev"])
+def test_the_lock_holds_what_setup_asks_for(extra: str) -> None:
+    pins = locked()
+    for name, wanted in (BASE if extra == "base" else EXTRAS[extra]).items():
+        (pin,) = pins[name].specifier
+        assert wanted.specifier.contains(pin.version), f"{wanted} is pinned at {pin.version}"

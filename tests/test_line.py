@@ -1,0 +1,263 @@
+"""The whole line by `make`, as a person runs it: a build, its repetition, its interruption, its bundle."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import CLEAN, ROOT, TINY, run_make
+
+from pipeline.receipt import STAGES
+
+PYTHON = str(ROOT / ".venv" / "bin" / "python")
+LABELS = ["_silence_", "_unknown_", "yes", "no"]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def run_pipeline(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [PYTHON, "-m", "pipeline", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env={**CLEAN, **environment}, capture_output=True, text=True, timeout=300)
+
+
+def one_line_error(result: subprocess.CompletedProcess[str]) -> str:
+    """The message of a failed command, which must be one line on standard error and nothing else."""
+    assert result.returncode in (1, 2), result.stdout + result.stderr
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def copy(tiny_build: Path, tmp_path: Path) -> Path:
+    """A copy of the build that a test may spoil; times are kept, so that `make` finds nothing to do in it."""
+    return Path(shutil.copytree(tiny_build, tmp_path / "build"))
+
+
+def test_every_stage_leaves_its_receipt_and_no_leftovers(tiny_build: Path) -> None:
+    assert {path.name for path in tiny_build.iterdir()} == {*STAGES, "settings"}
+    for stage in STAGES:
+        receipt = json.loads((tiny_build / stage / "receipt.json").read_text())
+        assert set(receipt["files"]) == set(digests(tiny_build / stage)) - {"receipt.json"}
+        assert receipt["files"] == {name: digests(tiny_build / stage)[name] for name in receipt["files"]}
+
+
+def test_a_second_make_does_nothing(tiny_build: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in tiny_build.rglob("*")}
+    result = run_make(tiny_build)
+    assert result.returncode == 0
+    assert "-m pipeline corpus" not in result.stdout
+    assert {path: path.stat().st_mtime_ns for path in tiny_build.rglob("*")} == before
+
+
+def test_make_says_what_it_made(tiny_build: Path) -> None:
+    output = run_make(tiny_build).stdout
+    assert f"{tiny_build}/report/index.html" in output
+    assert f"{tiny_build}/bundle" in output
+
+
+def test_a_changed_setting_remakes_what_depends_on_it_and_no_more(copy: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.toml"
+    changed.write_text(TINY.read_text() + "\n[listen]\nfalse_accept_percent = 30.0\n")
+    before = digests(copy)
+    result = run_make(copy, PARAMS=str(changed))
+    assert result.returncode == 0, result.stderr
+    remade = {name.split("/")[0] for name, digest in digests(copy).items() if before[name] != digest}
+    assert remade == {"settings", "tune", "evaluate", "bundle", "report"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", STAGES)
+def test_killed_in_the_middle_of_a_stage_it_completes(stage: str, copy: Path, tiny_build: Path) -> None:
+    shutil.rmtree(copy / stage)
+    command = ["make", stage, f"BUILD={copy}", f"PARAMS={TINY}"]
+    process = subprocess.Popen(command, cwd=ROOT, env=CLEAN, start_new_session=True, stdout=-3, stderr=-3)
+    while not (copy / f"{stage}.part" / "plan.json").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    time.sleep(0.2 if stage in ("corpus", "features", "train") else 0)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (copy / stage).exists()
+    assert (copy / f"{stage}.part").exists()
+
+    result = run_make(copy, stage)
+    assert result.returncode == 0, result.stderr
+    assert not list(copy.glob("*.part"))
+    assert set(digests(copy / stage)) == set(digests(tiny_build / stage)) or stage == "train"
+    if stage in ("corpus", "features"):
+        assert digests(copy / stage) == digests(tiny_build / stage)
+
+
+def test_the_same_line_gives_the_same_bytes(tiny_build: Path, tmp_path: Path) -> None:
+    result = run_make(tmp_path / "again", "features")
+    assert result.returncode == 0, result.stderr
+    for stage in ("corpus", "features"):
+        assert digests(tmp_path / "again" / stage) == digests(tiny_build / stage)
+
+
+def test_settings_changed_since_are_refused_with_the_command_that_mends_it(tiny_build: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.toml"
+    changed.write_text(TINY.read_text().replace("[features]", "[features]\nn_mfcc = 13"))
+    result = run_pipeline("train", tiny_build / "features", tmp_path / "train", "--params", changed)
+    assert one_line_error(result) == "Error: stale: features.n_mfcc was 40, now 13; run: make features"
+    assert not list(tmp_path.glob("train*"))
+
+
+def test_an_edited_input_is_refused(copy: Path) -> None:
+    path = copy / "features" / "normaliser.json"
+    path.write_text(path.read_text().replace("mean", "mode"))
+    error = one_line_error(run_pipeline("train", copy / "features", copy / "train", "--params", TINY))
+    assert error == f"Error: edited: {path} was edited since it was made; run: rm -r {copy}/features && make features"
+
+
+def test_an_edited_clip_is_refused(copy: Path) -> None:
+    with (copy / "corpus" / "corpus.csv").open(newline="") as file:
+        clip = copy / "corpus" / next(csv.DictReader(file))["path"]
+    clip.write_bytes(clip.read_bytes()[:-2])
+    error = one_line_error(run_pipeline("features", copy / "corpus", copy / "features", "--params", TINY))
+    assert str(clip) in error
+    assert "make corpus" in error
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"PARAMS": "no/such.toml"}, "Error: no/such.toml: no such settings file; see params/ for examples"),
+        ({"SOURCE": "no/such/folder"}, "Error: no/such/folder: no such folder; SOURCE must be a folder of recordings"),
+        ({"WORDS": "yes,,no"}, "Error: settings: corpus.keywords: a word is empty; remove it from the list"),
+        ({"CORPUS": "tape"}, "Error: settings: corpus.kind 'tape': choose one of synthetic, speech_commands, folder"),
+    ],
+)
+def test_bad_variables_are_one_line(variables: dict[str, str], expected: str, tmp_path: Path) -> None:
+    result = run_make(tmp_path / "build", **{"PARAMS": "", **variables})
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[0] == expected
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "build").exists()
+
+
+def test_words_reach_the_settings_as_they_are(tmp_path: Path) -> None:
+    words = ["it's", 'say "hi"', "$HOME", "a;touch b", "`id`", "sésame"]
+    result = run_make(tmp_path / "build", "check-settings", WORDS=", ".join(words))
+    assert result.returncode == 0, result.stderr
+    assert json.loads((tmp_path / "build" / "settings" / "corpus.json").read_text())["keywords"] == words
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_old_features_whole(copy: Path) -> None:
+    before = digests(copy / "features")
+    shutil.move(copy / "features", copy / "kept")
+    limited = f"ulimit -f 40; exec {PYTHON} -m pipeline features {copy}/corpus {copy}/features --params {TINY}"
+    result = subprocess.run(["bash", "-c", limited], cwd=ROOT, env=CLEAN, capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
+    assert not (copy / "features").exists()
+    assert digests(copy / "kept") == before
+
+
+def test_the_metrics_follow_from_the_predictions(tiny_build: Path) -> None:
+    metrics = json.loads((tiny_build / "evaluate" / "metrics.json").read_text())
+    with (tiny_build / "evaluate" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert metrics["labels"] == LABELS
+    models = metrics["splits"]["testing"]["models"]
+    assert set(models) == {"keras", *(f"commands_features_{kind}.tflite" for kind in ("float", "dynamic", "int8"))}
+    reference = [max(LABELS, key=lambda label: float(row[f"keras:{label}"])) for row in rows]
+    for name, figures in models.items():
+        found = [max(LABELS, key=lambda label: float(row[f"{name}:{label}"])) for row in rows]
+        right = [label == row["label"] for label, row in zip(found, rows, strict=True)]
+        assert figures["clips"] == len(rows)
+        assert figures["accuracy"] == pytest.approx(np.mean(right))
+        low, high = figures["accuracy_interval"]
+        assert 0 <= low < figures["accuracy"] < high <= 1
+        changed = [a != b for a, b in zip(found, reference, strict=True)]
+        assert figures["labels_changed"] == pytest.approx(np.mean(changed), abs=2.5 / len(rows))  # six digits may tie
+    assert models["commands_features_float.tflite"]["labels_changed"] == 0
+    assert "synthetic" in metrics["data"]["origin"]
+
+
+def test_calibration_clips_are_of_the_training_split(tiny_build: Path) -> None:
+    with (tiny_build / "corpus" / "corpus.csv").open(newline="") as file:
+        split = {row["path"]: row["split"] for row in csv.DictReader(file)}
+    with (tiny_build / "quantize" / "calibration.csv").open(newline="") as file:
+        chosen = [(row["path"], row["copy"]) for row in csv.DictReader(file)]
+    assert len(chosen) == len(np.load(tiny_build / "quantize" / "calibration.npy")) >= 200
+    assert {split[path] for path, _ in chosen} == {"training"}
+    assert len(set(chosen)) == len(chosen)
+
+
+def test_classify_says_the_same_as_the_golden_scores_and_loads_no_tensorflow(tiny_build: Path) -> None:
+    bundle = tiny_build / "bundle"
+    golden = json.loads((bundle / "golden" / "golden.json").read_text())["clips"]
+    files = [bundle / "golden" / clip["file"] for clip in golden]
+    result = run_pipeline("classify", bundle, *files, "--format", "json")
+    assert result.returncode == 0, result.stderr
+    for row, clip in zip(json.loads(result.stdout), golden, strict=True):
+        expected = clip["scores"]["commands_features_dynamic.tflite"]
+        np.testing.assert_allclose(list(row["scores"].values()), expected, atol=1e-5)
+        assert list(row["scores"]) == LABELS
+        assert row["label"] == LABELS[int(np.argmax(expected))]
+    code = f"import sys; from pipeline.cli import main; main(['classify', {str(bundle)!r}, {str(files[0])!r}], standalone_mode=False); assert 'tensorflow' not in sys.modules"  # noqa: E501
+    assert subprocess.run([PYTHON, "-c", code], cwd=ROOT, env=CLEAN, check=False, stdout=-3).returncode == 0
+
+
+def test_classify_prints_a_line_for_each_file(tiny_build: Path, tmp_path: Path) -> None:
+    path = tmp_path / "stereo, 44.1 kHz, three seconds.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, (3 * 44_100, 2)), 44_100)
+    result = run_pipeline("classify", tiny_build / "bundle", path)
+    assert result.returncode == 0, result.stderr
+    label, score, name = result.stdout.split(maxsplit=2)
+    assert label in LABELS
+    assert 0 < float(score) <= 1
+    assert name.strip() == str(path)
+
+
+def test_classify_refuses_what_it_cannot_read(tiny_build: Path, tmp_path: Path) -> None:
+    text = tmp_path / "notes.wav"
+    text.write_text("not sound")
+    assert str(text) in one_line_error(run_pipeline("classify", tiny_build / "bundle", text))
+    assert "no such file" in one_line_error(run_pipeline("classify", tmp_path, text)).lower()
+    assert "No such file" in one_line_error(run_pipeline("classify", tiny_build / "bundle", tmp_path / "gone.wav"))
+
+
+def test_the_report_needs_no_other_host(tiny_build: Path) -> None:
+    page = (tiny_build / "report" / "index.html").read_text()
+    assert "default-src 'none'" in page
+    for outside in ("src=", "@import", "<link", "<script"):
+        assert outside not in page.replace("default-src=", "")
+
+
+@pytest.mark.slow
+def test_recordings_of_a_person_become_a_recogniser_whatever_the_words_are_called(tmp_path: Path) -> None:
+    words = ["<b>it's</b>", "naïve $HOME"]
+    generator = np.random.default_rng(0)
+    for pitch_hz, word in zip((300, 900, 2000), (*words, "_unknown_"), strict=True):
+        for speaker in range(5):
+            for take in range(8):
+                path = tmp_path / "source" / word / f"s{speaker}" / f"{take}.flac"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                tone = 0.3 * np.sin(2 * np.pi * pitch_hz * (1 + 0.02 * speaker) * np.arange(22_050) / 44_100)
+                soundfile.write(path, np.stack([tone, generator.normal(0, 0.01, len(tone))], axis=1), 44_100)
+    (tmp_path / "source" / words[0] / "s0" / "empty.wav").touch()
+    result = run_make(tmp_path / "build", CORPUS="folder", SOURCE=str(tmp_path / "source"), WORDS="")
+    assert result.returncode == 0, result.stderr
+    assert "1 rejected" in result.stdout
+    labels = (tmp_path / "build" / "bundle" / "labels.txt").read_text(encoding="utf-8").splitlines()
+    assert labels == ["_silence_", "_unknown_", *words] or labels == ["_silence_", "_unknown_", *reversed(words)]
+    page = (tmp_path / "build" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "<b>it" not in page
+    assert "&lt;b&gt;it&#39;s&lt;/b&gt;" in page

@@ -1,0 +1,229 @@
+"""The model, its batches, and what conversion and compression make of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+from ai_edge_litert.interpreter import Interpreter
+
+from pipeline.config import Model, Quantize, Train
+from pipeline.device.recognizer import Network, quantise
+from pipeline.network import batches, compress, convert, model
+from pipeline.stages.train import strategy_for
+
+FRAMES, N_MFCC, LABELS = 12, 8, 4
+MEAN, STD = np.linspace(-3, 3, N_MFCC), np.linspace(1, 2, N_MFCC)
+SMALL = Model(conv_filters=8, lstm_units=(6, 5), attention_units=16)
+
+
+def build() -> tf_keras.Model:
+    tf_keras.utils.set_random_seed(7)
+    return model.build(SMALL, frames=FRAMES, n_mfcc=N_MFCC, labels=LABELS, mean=MEAN, std=STD)
+
+
+def clips(count: int, seed: int = 0) -> np.ndarray:
+    noise = np.random.default_rng(seed).standard_normal((count, FRAMES, N_MFCC))
+    return (noise * STD + MEAN).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def network() -> tf_keras.Model:
+    """Trained a little, so that its scores are not all alike."""
+    trained = build()
+    x = clips(256)
+    y = np.eye(LABELS)[(x.mean(axis=1)[:, :LABELS] - MEAN[:LABELS]).argmax(axis=1)]
+    trained.compile(tf_keras.optimizers.Adam(0.02), "categorical_crossentropy", jit_compile=False)
+    trained.fit(x, y, epochs=8, verbose=0)
+    return trained
+
+
+def test_scores_are_a_distribution_and_depend_on_the_input(network: tf_keras.Model) -> None:
+    scores = network.predict(clips(64), verbose=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+    assert len(set(scores.argmax(axis=1))) == LABELS
+
+
+def test_the_default_model_is_as_large_as_documented() -> None:
+    default = model.build(Model(), frames=49, n_mfcc=40, labels=12, mean=np.zeros(40), std=np.ones(40))
+    assert default.count_params() <= 200_000
+
+
+def test_every_lstm_may_use_cudnn_and_recurrent_dropout_would_lose_it() -> None:
+    assert model.uses_cudnn(build())
+    inputs = tf_keras.layers.Input((FRAMES, N_MFCC))
+    slow = tf_keras.layers.Bidirectional(tf_keras.layers.LSTM(4, recurrent_dropout=0.1))(inputs)
+    assert not model.uses_cudnn(tf_keras.Model(inputs, slow))
+
+
+def test_the_traced_training_graph_holds_cudnn_kernels() -> None:
+    network = build()
+    traced = tf.function(lambda x: network(x, training=True)).get_concrete_function(
+        tf.TensorSpec((None, FRAMES, N_MFCC), tf.float32)
+    )
+    ops = {node.op for function in traced.graph.as_graph_def().library.function for node in function.node_def}
+    assert any(op.startswith("Cudnn") for op in ops)
+
+
+def test_the_saved_model_is_the_model(network: tf_keras.Model, tmp_path: Path) -> None:
+    network.save(tmp_path / "model.keras")
+    again = model.load(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again.predict(clips(8), verbose=0), network.predict(clips(8), verbose=0))
+
+
+def test_after_the_normaliser_it_is_the_same_model(network: tf_keras.Model) -> None:
+    normalised = (clips(16) - MEAN) / STD
+    np.testing.assert_allclose(
+        model.after_normaliser(network).predict(normalised.astype(np.float32), verbose=0),
+        network.predict(clips(16), verbose=0),
+        atol=1e-5,
+    )
+
+
+@pytest.fixture(scope="module")
+def files(network: tf_keras.Model) -> dict[str, Network]:
+    normaliser = (MEAN.astype(np.float32), STD.astype(np.float32))
+    calibration = ((clips(200, seed=5) - MEAN) / STD).astype(np.float32)
+    return {
+        "float": Network(convert.to_float(network), "float"),
+        "dynamic": Network(convert.to_dynamic_range(network), "dynamic"),
+        "int8": Network(convert.to_int8(model.after_normaliser(network), calibration), "int8", normaliser),
+    }
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("float", 1e-5), ("dynamic", 0.05), ("int8", 0.1)])
+def test_each_file_scores_as_keras_does(
+    files: dict[str, Network], network: tf_keras.Model, kind: str, tolerance: float
+) -> None:
+    x = clips(100, seed=1)
+    scores = np.stack([files[kind].scores(clip) for clip in x])
+    np.testing.assert_allclose(scores, network.predict(x, verbose=0), atol=tolerance)
+
+
+@pytest.mark.parametrize("kind", ["float", "dynamic", "int8"])
+def test_the_order_of_calls_changes_nothing(files: dict[str, Network], kind: str) -> None:
+    x = clips(20, seed=2)
+    forwards = np.stack([files[kind].scores(clip) for clip in x])
+    backwards = np.stack([files[kind].scores(clip) for clip in x[::-1]])[::-1]
+    np.testing.assert_array_equal(forwards, backwards)
+
+
+def test_without_the_reset_the_fused_file_would_leak(network: tf_keras.Model) -> None:
+    """The reason for the reset: should this ever fail, it can go."""
+    interpreter = Interpreter(model_content=convert.to_float(network))
+    interpreter.allocate_tensors()
+    read, write = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+
+    def score(clip: np.ndarray) -> np.ndarray:
+        interpreter.set_tensor(read, clip[None])
+        interpreter.invoke()
+        return interpreter.get_tensor(write)
+
+    first, second = clips(2, seed=3) * 2
+    fresh = score(first).copy()
+    score(second)
+    assert np.abs(score(first) - fresh).max() > 1e-4
+
+
+def test_files_hold_the_fused_lstm_with_no_cell_clip_and_only_built_in_operators(network: tf_keras.Model) -> None:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    for content in (convert.to_float(network), convert.to_dynamic_range(network)):
+        file = schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(content, 0))
+        options = [operator.builtinOptions for graph in file.subgraphs for operator in graph.operators]
+        clips_of_cells = [option.cellClip for option in options if hasattr(option, "cellClip")]
+        assert clips_of_cells == [0.0] * 4
+        assert not any(code.customCode for code in file.operatorCodes)
+
+
+def test_the_int8_file_is_integers_at_both_ends(network: tf_keras.Model) -> None:
+    content = convert.to_int8(model.after_normaliser(network), ((clips(200) - MEAN) / STD).astype(np.float32))
+    interpreter = Interpreter(model_content=content)
+    ends = [interpreter.get_input_details()[0], interpreter.get_output_details()[0]]
+    assert [end["dtype"] for end in ends] == [np.int8, np.int8]
+
+
+def test_quantise_rounds_to_nearest_and_clips() -> None:
+    tensor = {"dtype": np.int8, "quantization": (0.1, 3)}
+    given = np.array([0.0, 0.04, 0.06, -0.06, 100.0, -100.0], np.float32)
+    assert quantise(given, tensor).tolist() == [3, 3, 4, 2, 127, -128]
+
+
+def shards_of(x: np.ndarray) -> list[np.ndarray]:
+    return [x[:5], x[5:7], x[7:]]
+
+
+def epoch(settings: Train, first_epoch: int, epochs: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
+    x = clips(20)
+    labels = np.arange(20, dtype=np.int32) % LABELS
+    data = batches.training(shards_of(x), labels, MEAN, classes=LABELS, settings=settings, first_epoch=first_epoch)
+    passes = [list(data.as_numpy_iterator()) for _ in range(epochs)]
+    return passes[-1]
+
+
+def test_an_epoch_holds_every_example_once_with_its_label() -> None:
+    seen = epoch(Train(batch_clips=6, mask_frames=0, mask_coefficients=0), 0)
+    x, y = (np.concatenate(parts) for parts in zip(*seen, strict=True))
+    originals = clips(20)
+    order = [int(np.flatnonzero((originals == row).all(axis=(1, 2)))[0]) for row in x]
+    assert sorted(order) == list(range(20))
+    assert order != list(range(20))
+    assert y.argmax(axis=1).tolist() == [n % LABELS for n in order]
+
+
+def test_a_resumed_run_sees_the_same_epoch() -> None:
+    settings = Train(batch_clips=6)
+    for (x, _), (again, _) in zip(epoch(settings, 0, epochs=2), epoch(settings, 1), strict=True):
+        np.testing.assert_array_equal(x, again)
+    assert not np.array_equal(epoch(settings, 0)[0][0], epoch(settings, 1)[0][0])
+
+
+def test_what_is_hidden_is_the_mean_and_no_longer_than_set() -> None:
+    settings = Train(batch_clips=20, mask_frames=3, mask_coefficients=2)
+    (x, _) = epoch(settings, 0)[0]
+    originals = clips(20)
+    for row in x:
+        distances = np.abs(originals - row).sum(axis=(1, 2))
+        changed = row != originals[int(distances.argmin())]
+        assert (row[changed] == np.broadcast_to(MEAN.astype(np.float32), row.shape)[changed]).all()
+        assert changed.all(axis=1).sum() <= 3
+        assert changed.all(axis=0).sum() <= 2
+    assert (x != originals).any()
+
+
+def test_several_devices_are_mirrored_and_one_is_not() -> None:
+    devices = tf.config.list_logical_devices("CPU")
+    assert strategy_for(devices * 1).num_replicas_in_sync == 1
+    assert strategy_for([]).num_replicas_in_sync == 1
+
+
+def fit(network: tf_keras.Model, callbacks: list) -> None:
+    x = clips(128)
+    network.compile("adam", "categorical_crossentropy", jit_compile=False)
+    network.fit(x, np.eye(LABELS)[np.arange(128) % LABELS], batch_size=16, epochs=2, callbacks=callbacks, verbose=0)
+
+
+def test_pruning_then_clustering_leaves_zeros_and_few_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compress, "_MIN_WEIGHTS", 300)
+    start = model.build(
+        dataclasses.replace(SMALL, lstm_units=(12, 12)), frames=FRAMES, n_mfcc=N_MFCC, labels=LABELS, mean=MEAN, std=STD
+    )
+    pruned = compress.prune(start, fit, sparsity=0.5, steps=16)
+    smaller = compress.share_weights(pruned, fit, clusters=8)
+    assert [layer.name for layer in smaller.layers] == [layer.name for layer in start.layers]
+    kernels = [w.numpy() for w in smaller.get_layer("bilstm_1").weights if "kernel" in w.name]
+    assert len(kernels) == 4
+    for kernel in kernels:
+        assert 0.4 < (kernel == 0).mean() < 0.6
+        assert len(np.unique(kernel)) <= 8
+    assert len(np.unique(smaller.get_layer("attention_energy").kernel.numpy())) > 8
+    assert model.uses_cudnn(smaller)
+
+
+def test_too_few_calibration_clips_are_refused() -> None:
+    with pytest.raises(Exception, match="fewer than 200"):
+        Quantize(calibration_clips=199)
