@@ -50,8 +50,16 @@ SETTINGS = Settings(augment=Augment(copies=0))
 
 @click.command()
 @click.argument("source", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--clips", default=2000, show_default=True, help="At most so many, from all over SOURCE.")
-@click.option("--repeats", default=5, show_default=True, help="Of each measurement, in turn; the median counts.")
+@click.option(
+    "--clips", type=click.IntRange(1), default=2000, show_default=True, help="At most so many, from all over SOURCE."
+)
+@click.option(
+    "--repeats",
+    type=click.IntRange(1),
+    default=5,
+    show_default=True,
+    help="Of each measurement, in turn; the median counts.",
+)
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here too.")
 def main(source: Path | None, clips: int, repeats: int, out: Path | None) -> None:
     """Measure clips a second of the MFCC and of the features stage, on one core."""

@@ -70,7 +70,7 @@ class Section:
             if "low" in limits:
                 values = value if isinstance(value, tuple) else (value,)
                 within = all(limits["low"] <= item <= limits["high"] for item in values)  # false for NaN
-                require(within, f"{place} is {value}; give {limits['low']:g} to {limits['high']:g}")
+                require(within, f"{place} is {value}; give {limits['low']} to {limits['high']}")
         self.check()
 
     def check(self) -> None:

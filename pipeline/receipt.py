@@ -7,6 +7,7 @@ artefact whole; the next run mends what lies between and takes up what the inter
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -78,8 +79,8 @@ def making(folder: Path, stage: str, settings: Settings, inputs: Sequence[Receip
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
         (work / PLAN).write_text(_dump(plan))
-    (work / RECEIPT).unlink(missing_ok=True)
     yield work
+    (work / RECEIPT).unlink(missing_ok=True)
     (work / RECEIPT).write_text(_dump({**plan, "files": _hashes(work)}))
     if folder.exists():
         folder.rename(old)
@@ -110,9 +111,13 @@ def require(settings: Settings, **folders: Path) -> list[Receipt]:
 
 
 def listing_digest(source: Path) -> str:
-    """Digest of an outside folder by sorted relative path, size and modification time; it reads no content."""
+    """Digest of an outside folder by sorted relative path, size and modification time; it reads no content.
+
+    Of linked folders only those in `source` itself are followed, as the corpora do: a link may lead in a circle.
+    """
     lines = []
-    for folder, _, names in os.walk(source, followlinks=True):
+    linked = sorted(path for path in source.glob("*") if path.is_symlink() and path.is_dir())
+    for folder, _, names in itertools.chain.from_iterable(map(os.walk, (source, *linked))):
         for name in names:
             path = os.path.join(folder, name)
             status = os.stat(path, follow_symlinks=os.path.exists(path))  # a link that leads nowhere counts as itself
@@ -183,7 +188,8 @@ def _mend(folder: Path) -> None:
     old = _beside(folder, ".old")
     if folder.is_dir():
         shutil.rmtree(old, ignore_errors=True)
-        (folder / PLAN).unlink(missing_ok=True)
+        if (folder / PLAN).exists():
+            (folder / PLAN).unlink()
     elif old.exists():
         old.rename(folder)
 
@@ -194,7 +200,7 @@ def _beside(folder: Path, ending: str) -> Path:
 
 def _hashes(folder: Path) -> dict[str, str]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): sha256(path) for path in files if path.name not in (PLAN, RECEIPT)}
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in files if path != folder / PLAN}
 
 
 def _dump(content: Any) -> str:

@@ -143,6 +143,10 @@ REFUSED = {
     "NaN": (sound(np.array([0.1, np.nan, 0.1]), subtype="FLOAT"), "holds NaN or infinity"),
     "infinity": (sound(np.array([0.1, -np.inf, 0.1]), subtype="FLOAT"), "holds NaN or infinity"),
     "beyond 32 bits": (sound(np.array([0.1, 1e300, 0.1]), subtype="DOUBLE"), "holds NaN or infinity"),
+    "16-bit numbers as fractions": (
+        sound(32768 * sine(440), subtype="FLOAT"),
+        "holds values up to 1.64e+04, and full scale is 1; divide 16-bit samples by 32768",
+    ),
     "NaN in one channel": (sound(np.array([[0.1, 0.1], [0.1, np.nan]]), subtype="FLOAT"), "holds NaN or infinity"),
 }
 

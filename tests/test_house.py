@@ -214,9 +214,13 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs
 
 
 def code(text: str) -> Iterator[str]:
-    """Lines of fenced blocks, and what stands between backticks."""
+    """Lines of fenced and of indented blocks, and what stands between backticks."""
     for part in re.split(r"^(```.*?^```)", text, flags=re.MULTILINE | re.DOTALL):
-        yield from part.splitlines() if part.startswith("```") else re.findall(r"`([^`]+)`", part)
+        if part.startswith("```"):
+            yield from part.splitlines()
+        else:
+            yield from re.findall(r"^(?: {4}|\t)(.*)", part, re.MULTILINE)
+            yield from re.findall(r"`([^`]+)`", part)
 
 
 def make_calls(line: str) -> Iterator[list[str]]:
@@ -231,8 +235,8 @@ def make_calls(line: str) -> Iterator[list[str]]:
 
 def test_the_reader_of_documents_finds_targets() -> None:
     shell = '$ make CORPUS=folder WORDS="on, off" train  # make it\ncd x && make test'
-    text = f"Run `make` or `make STAGE` and\nmake sure.\n```\n{shell}\n```\n"
-    assert [targets for line in code(text) for targets in make_calls(line)] == [[], [], ["train"], ["test"]]
+    text = f"Run `make` or `make STAGE` and\nmake sure.\n```\n{shell}\n```\n\n    make lint\n"
+    assert [targets for line in code(text) for targets in make_calls(line)] == [[], [], ["train"], ["test"], ["lint"]]
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)

@@ -36,7 +36,8 @@ def run_pipeline(*arguments: object, **environment: str) -> subprocess.Completed
 def one_line_error(result: subprocess.CompletedProcess[str]) -> str:
     """The message of a failed command, which must be one line on standard error and nothing else."""
     assert result.returncode in (1, 2), result.stdout + result.stderr
-    lines = result.stderr.strip().splitlines()
+    # LiteRT says this once in a process, and has no way to be told not to.
+    lines = [line for line in result.stderr.strip().splitlines() if "XNNPACK delegate" not in line]
     assert len(lines) == 1, result.stderr
     return lines[0]
 
@@ -243,7 +244,9 @@ def test_the_report_needs_no_other_host(tiny_build: Path) -> None:
 
 @pytest.mark.slow
 def test_recordings_of_a_person_become_a_recogniser_whatever_the_words_are_called(tmp_path: Path) -> None:
-    words = ["<b>it's</b>", "naïve $HOME"]
+    words = ["<b>it's", "naïve $HOME"]
+    params = tmp_path / "params.toml"
+    params.write_text(TINY.read_text().replace('keywords = ["yes", "no"]', ""))
     generator = np.random.default_rng(0)
     for pitch_hz, word in zip((300, 900, 2000), (*words, "_unknown_"), strict=True):
         for speaker in range(5):
@@ -253,11 +256,11 @@ def test_recordings_of_a_person_become_a_recogniser_whatever_the_words_are_calle
                 tone = 0.3 * np.sin(2 * np.pi * pitch_hz * (1 + 0.02 * speaker) * np.arange(22_050) / 44_100)
                 soundfile.write(path, np.stack([tone, generator.normal(0, 0.01, len(tone))], axis=1), 44_100)
     (tmp_path / "source" / words[0] / "s0" / "empty.wav").touch()
-    result = run_make(tmp_path / "build", CORPUS="folder", SOURCE=str(tmp_path / "source"), WORDS="")
+    result = run_make(tmp_path / "build", CORPUS="folder", SOURCE=str(tmp_path / "source"), PARAMS=str(params))
     assert result.returncode == 0, result.stderr
     assert "1 rejected" in result.stdout
     labels = (tmp_path / "build" / "bundle" / "labels.txt").read_text(encoding="utf-8").splitlines()
-    assert labels == ["_silence_", "_unknown_", *words] or labels == ["_silence_", "_unknown_", *reversed(words)]
+    assert labels == ["_silence_", "_unknown_", *words]
     page = (tmp_path / "build" / "report" / "index.html").read_text(encoding="utf-8")
     assert "<b>it" not in page
-    assert "&lt;b&gt;it&#39;s&lt;/b&gt;" in page
+    assert "&lt;b&gt;it&#39;s" in page
