@@ -21,6 +21,7 @@ from pipeline.network.engine import tf, tf_keras
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
+UNFINISHED = "unfinished"  # what only a resumed run needs
 
 log = logging.getLogger(__name__)
 
@@ -28,15 +29,14 @@ log = logging.getLogger(__name__)
 def run(settings: Settings, features: Path, out: Path) -> str:
     """Train the classifier on the training shards; validation alone decides when to stop and what to keep."""
     inputs = receipt.require(settings, features=features)
-    strategy = strategy_for(tf.config.list_logical_devices("GPU"))
     with receipt.making(out, "train", settings, inputs) as work:
-        tf_keras.utils.set_random_seed(settings.train.seed)
-        if settings.train.mixed_precision:
-            tf_keras.mixed_precision.set_global_policy("mixed_float16")
-        history = _fit(settings, features, work, strategy)
+        if not (work / MODEL).exists():
+            _train(settings, features, work)
+        shutil.rmtree(work / UNFINISHED, ignore_errors=True)
         shutil.copy(features / manifest.LABELS, work)
-    best = history[_best(history)]
-    return f"best of {len(history)} epochs: {_best(history) + 1}, validation accuracy {best['val_accuracy']:.2%}"
+        history = read_history(work)
+    best = best_epoch(history)
+    return f"best of {len(history)} epochs: {best + 1}, validation accuracy {history[best]['val_accuracy']:.2%}"
 
 
 def strategy_for(devices: Sequence[tf.config.LogicalDevice]) -> tf.distribute.Strategy:
@@ -47,37 +47,65 @@ def strategy_for(devices: Sequence[tf.config.LogicalDevice]) -> tf.distribute.St
     return tf.distribute.get_strategy()
 
 
-def _fit(settings: Settings, features: Path, work: Path, strategy: tf.distribute.Strategy) -> list[dict[str, float]]:
-    normaliser = {
-        key: np.array(values) for key, values in json.loads((features / "normaliser.json").read_text()).items()
-    }
-    training = shards.read(features / manifest.TRAINING)
-    held_out, held_out_index = shards.read(features / manifest.VALIDATION).originals()
-    classes = len(manifest.read_labels(features))
-    steps = math.ceil(len(training.index) / settings.train.batch_clips)
+def _train(settings: Settings, features: Path, work: Path) -> None:
+    tf_keras.utils.set_random_seed(settings.train.seed)
+    strategy = strategy_for(tf.config.list_logical_devices("GPU"))
+    if settings.train.mixed_precision:
+        tf_keras.mixed_precision.set_global_policy("mixed_float16")
     with strategy.scope():
-        network = model.build(
-            settings.model, frames=held_out.shape[1], n_mfcc=held_out.shape[2], labels=classes, **normaliser
+        network = _build(settings, features)
+        network.compile(
+            _optimizer(settings.train, _steps(settings, features)),
+            _loss(settings.train),
+            ["accuracy"],
+            jit_compile=False,
         )
-        network.compile(_optimizer(settings.train, steps), _loss(settings.train), ["accuracy"], jit_compile=False)
     keeper = Keeper(work, network, settings.train.patience_epochs)
-    first_epoch = keeper.restore()
+    keeper.restore()
     if not keeper.is_over():
-        examples = batches.training(
-            training.mfcc, training.index[:, shards.LABEL], normaliser["mean"],
-            classes=classes, settings=settings.train, first_epoch=first_epoch,
-        )  # fmt: skip
-        network.fit(
-            examples,
-            validation_data=batches.validation(
-                held_out, held_out_index[:, shards.LABEL], classes=classes, batch_clips=settings.train.batch_clips
-            ),
-            initial_epoch=first_epoch,
-            epochs=settings.train.epochs,
-            callbacks=[keeper, tf_keras.callbacks.TensorBoard(work / "tensorboard", profile_batch=0)],
-            verbose=1 if sys.stdout.isatty() else 2,
-        )
-    return keeper.finish()
+        _fit(network, keeper, settings, features, work)
+    tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
+    trained = _build(settings, features)
+    trained.load_weights(keeper.best_weights)
+    trained.save(work / UNFINISHED / MODEL)
+    (work / UNFINISHED / MODEL).rename(work / MODEL)
+
+
+def _build(settings: Settings, features: Path) -> tf_keras.Model:
+    frames, n_mfcc = settings.features.frames(settings.audio), settings.features.n_mfcc
+    labels = len(manifest.read_labels(features))
+    return model.build(settings.model, frames=frames, n_mfcc=n_mfcc, labels=labels, **_normaliser(features))
+
+
+def _normaliser(features: Path) -> dict[str, np.ndarray]:
+    return {name: np.array(values) for name, values in json.loads((features / "normaliser.json").read_text()).items()}
+
+
+def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: Path, work: Path) -> None:
+    training = shards.read(features / manifest.TRAINING)
+    held_out, index = shards.read(features / manifest.VALIDATION).originals()
+    classes = network.output_shape[-1]
+    network.fit(
+        batches.training(
+            training.mfcc,
+            training.index[:, shards.LABEL],
+            _normaliser(features)["mean"],
+            classes=classes,
+            settings=settings.train,
+            first_epoch=len(keeper.history),
+        ),
+        validation_data=batches.validation(
+            held_out, index[:, shards.LABEL], classes=classes, batch_clips=settings.train.batch_clips
+        ),
+        initial_epoch=len(keeper.history),
+        epochs=settings.train.epochs,
+        callbacks=[keeper, tf_keras.callbacks.TensorBoard(work / "tensorboard", profile_batch=0)],
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
+def _steps(settings: Settings, features: Path) -> int:
+    return math.ceil(len(shards.read(features / manifest.TRAINING).index) / settings.train.batch_clips)
 
 
 def _optimizer(settings: Train, steps: int) -> tf_keras.optimizers.Optimizer:
@@ -96,7 +124,16 @@ def _loss(settings: Train) -> tf_keras.losses.Loss:
     return tf_keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
 
 
-def _best(history: Sequence[dict[str, float]]) -> int:
+def read_history(folder: Path) -> list[dict[str, float]]:
+    """Loss and accuracy of each finished epoch."""
+    path = folder / HISTORY
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def best_epoch(history: Sequence[dict[str, float]]) -> int:
     return min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
 
 
@@ -109,41 +146,30 @@ class Keeper(tf_keras.callbacks.Callback):
     def __init__(self, folder: Path, network: tf_keras.Model, patience_epochs: int) -> None:
         super().__init__()
         self.folder, self.network, self.patience_epochs = folder, network, patience_epochs
-        self.history: list[dict[str, float]] = []
-        checkpoint = tf.train.Checkpoint(model=network, optimizer=network.optimizer)
+        self.history = read_history(folder)
+        self.best_weights = folder / UNFINISHED / "best.weights.h5"
+        state = tf.train.Checkpoint(model=network, optimizer=network.optimizer)
         self.states = tf.train.CheckpointManager(
-            checkpoint, str(folder / "states"), max_to_keep=2, checkpoint_name="epoch"
+            state, str(folder / UNFINISHED), max_to_keep=2, checkpoint_name="epoch"
         )
 
-    def restore(self) -> int:
-        """Take up an interrupted run; returns the number of epochs that were finished."""
-        path = self.folder / HISTORY
-        if path.exists():
-            with path.open(newline="") as file:
-                self.history = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-            self.states.checkpoint.restore(str(self.folder / "states" / f"epoch-{len(self.history)}"))
-            log.info("resuming after epoch %d", len(self.history))
-        return len(self.history)
+    def restore(self) -> None:
+        """Take up the state after the last epoch in the history, if there is one."""
+        if self.history:
+            log.info("going on after epoch %d", len(self.history))
+            self.states.checkpoint.restore(str(self.folder / UNFINISHED / f"epoch-{len(self.history)}"))
 
     def is_over(self) -> bool:
-        return bool(self.history) and len(self.history) - 1 - _best(self.history) >= self.patience_epochs
+        return bool(self.history) and len(self.history) - 1 - best_epoch(self.history) >= self.patience_epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.states.save(checkpoint_number=epoch + 1)
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
-        if _best(self.history) == epoch:
-            self.network.save_weights(self.folder / "best.weights.h5")
+        if best_epoch(self.history) == epoch:
+            self.network.save_weights(self.best_weights)
         with (self.folder / HISTORY).open("a", newline="") as file:
             writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
             if epoch == 0:
                 writer.writeheader()
             writer.writerow(self.history[-1])
         self.network.stop_training = self.is_over()
-
-    def finish(self) -> list[dict[str, float]]:
-        """Write the model with its best weights and drop what only a resumed run needs."""
-        self.network.load_weights(self.folder / "best.weights.h5")
-        self.network.save(self.folder / MODEL)
-        (self.folder / "best.weights.h5").unlink()
-        shutil.rmtree(self.folder / "states")
-        return self.history

@@ -1,0 +1,144 @@
+"""The training stage: resumed, on several devices, in mixed precision."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import CLEAN, ROOT, TINY
+
+from pipeline.config import Settings, load
+from pipeline.corpora import shards
+from pipeline.network import model
+from pipeline.network.engine import tf
+from pipeline.stages import train
+
+PYTHON = str(ROOT / ".venv" / "bin" / "python")
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return load(TINY)
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Killed(BaseException):
+    """Ends the process as far as the stage can see."""
+
+
+def test_an_interrupted_training_goes_on_after_the_last_whole_epoch(
+    settings: Settings, tiny_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole_epoch = train.Keeper.on_epoch_end
+
+    def killed_in_the_second(self: train.Keeper, epoch: int, logs: dict | None = None) -> None:
+        if epoch == 1:
+            self.states.save(checkpoint_number=2)  # the state is kept, the history not yet
+            raise Killed
+        whole_epoch(self, epoch, logs)
+
+    monkeypatch.setattr(train.Keeper, "on_epoch_end", killed_in_the_second)
+    with pytest.raises(Killed):
+        train.run(settings, tiny_build / "features", tmp_path / "train")
+    first = rows(tmp_path / "train.part")
+    assert len(first) == 1
+    monkeypatch.undo()
+
+    steps = []
+    monkeypatch.setattr(train.Keeper, "on_train_end", lambda self, logs=None: steps.append(int(self.network.optimizer.iterations)))  # fmt: skip  # noqa: E501
+    train.run(settings, tiny_build / "features", tmp_path / "train")
+    history = rows(tmp_path / "train")
+    assert history[0] == first[0]
+    assert len(history) == settings.train.epochs
+    examples = len(shards.read(tiny_build / "features" / "training").index)
+    assert steps == [settings.train.epochs * -(-examples // settings.train.batch_clips)]
+    assert {path.name for path in (tmp_path / "train").iterdir()} == {
+        "history.csv", "labels.txt", "model.keras", "receipt.json", "tensorboard",
+    }  # fmt: skip
+
+
+def test_killed_after_the_model_was_saved_it_only_finishes(
+    settings: Settings, tiny_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(train.shutil, "copy", killed)
+    with pytest.raises(Killed):
+        train.run(settings, tiny_build / "features", tmp_path / "train")
+    saved = (tmp_path / "train.part" / "model.keras").read_bytes()
+    monkeypatch.undo()
+    train.run(settings, tiny_build / "features", tmp_path / "train")
+    assert (tmp_path / "train" / "model.keras").read_bytes() == saved
+
+
+def test_the_best_epoch_is_kept_and_patience_ends_the_training(
+    settings: Settings, tiny_build: Path, tmp_path: Path
+) -> None:
+    """With a rate at which it can only get worse, the first epochs are the best."""
+    wild = dataclasses.replace(settings.train, learning_rate=3.0, epochs=30, patience_epochs=2)
+    settings = dataclasses.replace(settings, train=wild)
+    # The receipt of the features knows nothing of the training settings.
+    message = train.run(settings, tiny_build / "features", tmp_path / "train")
+    losses = [float(row["val_loss"]) for row in rows(tmp_path / "train")]
+    best = int(np.argmin(losses))
+    assert len(losses) == best + 3 < 30
+    assert f"epochs: {best + 1}," in message
+    clips, index = shards.read(tiny_build / "features" / "validation").originals()
+    network = model.load(tmp_path / "train" / "model.keras")
+    network.compile(loss=train._loss(wild))
+    loss = network.evaluate(clips, np.eye(4)[index[:, shards.LABEL]], verbose=0)
+    assert loss == pytest.approx(losses[best], rel=1e-4)
+
+
+@pytest.mark.slow
+def test_two_devices_share_each_batch(tiny_build: Path, tmp_path: Path) -> None:
+    """Two logical processors stand in for two GPUs."""
+    script = tmp_path / "two.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from pipeline.network.engine import tf\n"
+        "from pipeline import config\n"
+        "from pipeline.stages import train\n"
+        "processor = tf.config.list_physical_devices('CPU')[0]\n"
+        "tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
+        "two = tf.config.list_logical_devices('CPU')\n"
+        "tf.config.list_logical_devices = lambda kind: two\n"
+        "print(train.strategy_for(two).num_replicas_in_sync, 'replicas')\n"
+        "print(train.run(config.load(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3])))\n"
+    )
+    command = [PYTHON, str(script), str(TINY), str(tiny_build / "features"), str(tmp_path / "train")]
+    result = subprocess.run(command, cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    assert "2 replicas" in result.stdout
+    assert len(rows(tmp_path / "train")) == 3
+    clips, _ = shards.read(tiny_build / "features" / "testing").originals()
+    scores = model.load(tmp_path / "train" / "model.keras").predict(clips, verbose=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_model_trained_in_mixed_precision_is_saved_in_float32(
+    settings: Settings, tiny_build: Path, tmp_path: Path
+) -> None:
+    settings = dataclasses.replace(settings, train=dataclasses.replace(settings.train, mixed_precision=True, epochs=1))
+    train.run(settings, tiny_build / "features", tmp_path / "train")
+    network = model.load(tmp_path / "train" / "model.keras")
+    assert {layer.dtype_policy.name for layer in network.layers} == {"float32"}
+    assert {weight.dtype for weight in network.weights} == {tf.float32}
+
+
+def test_the_history_has_a_row_for_each_epoch_and_tensorboard_its_events(tiny_build: Path) -> None:
+    assert len(rows(tiny_build / "train")) == 3
+    assert list((tiny_build / "train" / "tensorboard").rglob("events.out.tfevents.*"))
+    receipt = json.loads((tiny_build / "train" / "receipt.json").read_text())
+    assert "history.csv" in receipt["files"]
