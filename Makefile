@@ -24,7 +24,7 @@ STAGES  := corpus features train quantize export tune evaluate bundle report
 made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
 read = $(foreach section,$(1),$(SET)/$(section).json)
 
-.PHONY: report $(filter-out report,$(STAGES)) help test lint tensorboard clean check-settings
+.PHONY: report $(filter-out report,$(STAGES)) help test bench lint tensorboard clean check-settings
 report: $(call made,report)         ## Everything up to the page that shows what was made (the default)
 	@echo "The page:   $(BUILD)/report/index.html"
 	@echo "The bundle: $(BUILD)/bundle"
@@ -74,6 +74,9 @@ $(READY): requirements.lock setup.cfg
 
 test: $(READY)                      ## Test the project; what this machine lacks is skipped and named
 	$(VENV)/bin/python -m pytest
+
+bench: $(READY)                     ## Speed, as ratios within one run; SOURCE: your clips instead of made ones
+	$(VENV)/bin/python benchmarks/features.py --json benchmarks/results/features.json
 
 lint: $(READY)                      ## Style, types
 	$(VENV)/bin/ruff check .

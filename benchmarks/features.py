@@ -49,7 +49,7 @@ SETTINGS = Settings(augment=Augment(copies=0))
 
 
 @click.command()
-@click.argument("source", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("source", required=False, envvar="SOURCE", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
     "--clips", type=click.IntRange(1), default=2000, show_default=True, help="At most so many, from all over SOURCE."
 )
