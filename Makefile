@@ -76,7 +76,7 @@ test: $(READY)                      ## Test the project; what this machine lacks
 	$(VENV)/bin/python -m pytest
 
 bench: $(READY)                     ## Speed, as ratios within one run; SOURCE: your clips instead of made ones
-	$(VENV)/bin/python benchmarks/features.py --json benchmarks/results/features.json
+	$(VENV)/bin/python benchmarks/features.py
 
 lint: $(READY)                      ## Style, types
 	$(VENV)/bin/ruff check .
@@ -86,8 +86,8 @@ lint: $(READY)                      ## Style, types
 tensorboard: $(READY)               ## Watch the training curves in a browser
 	$(VENV)/bin/tensorboard --logdir $(BUILD) --host 127.0.0.1
 
-clean:                              ## Remove what the build made; the corpora in data/ stay
-	rm -rf $(BUILD)
+clean:                              ## Remove what the stages made in BUILD, nothing else
+	rm -rf $(foreach name,settings $(STAGES),$(BUILD)/$(name) $(BUILD)/$(name).part $(BUILD)/$(name).old)
 
 help:                               ## This list
 	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [BUILD=build/x]"

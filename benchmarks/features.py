@@ -38,7 +38,7 @@ from rich.table import Table
 from pipeline.config import BACKGROUND_NOISE, Augment, Settings
 from pipeline.corpora import manifest
 from pipeline.corpora.folder import SOUND_SUFFIXES
-from pipeline.corpora.noise import coloured_noise, write_wav
+from pipeline.corpora.noise import coloured_noise
 from pipeline.device import audio
 from pipeline.device.audio import Samples
 from pipeline.device.mfcc import mfcc
@@ -49,7 +49,9 @@ SETTINGS = Settings(augment=Augment(copies=0))
 
 
 @click.command()
-@click.argument("source", required=False, envvar="SOURCE", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument(
+    "source", required=False, envvar="SOURCE", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
 @click.option(
     "--clips", type=click.IntRange(1), default=2000, show_default=True, help="At most so many, from all over SOURCE."
 )
@@ -187,7 +189,7 @@ def make_noise(folder: Path, count: int) -> list[Path]:
     paths = [folder / f"{number:05d}.wav" for number in range(count)]
     for path in paths:
         samples = coloured_noise(SETTINGS.audio.clip_samples, generator.uniform(0, 2), generator)
-        write_wav(path, samples * np.float32(0.1), SETTINGS.audio.sample_rate_hz)
+        audio.write(path, samples * np.float32(0.1), SETTINGS.audio.sample_rate_hz)
     return paths
 
 

@@ -20,6 +20,7 @@ SILENCE = "_silence_"
 UNKNOWN = "_unknown_"
 BACKGROUND_NOISE = "_background_noise_"
 RESERVED = (SILENCE, UNKNOWN, BACKGROUND_NOISE)
+TEN_WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 
 MIN_CALIBRATION_CLIPS = 200  # with 5, int8 changed 12 % of the labels
 MAX_SEED = 2**31 - 1
@@ -98,8 +99,8 @@ class Corpus(Section):
     release: str = choice("v0.02", "v0.02", "v0.01", "mini")  # which Speech Commands to download
     keywords: tuple[str, ...] = ()  # empty: the ten words of the protocol; in a folder, every sub-folder
     split_by: str = choice("speaker", "speaker", "take")
-    validation_percent: float = number(10.0, 0, 100)
-    testing_percent: float = number(10.0, 0, 100)
+    validation_percent: float = number(10.0, 1, 98)
+    testing_percent: float = number(10.0, 1, 98)
     # Share of the keyword clips in the same split (Warden 2018); in training more of other words helps.
     unknown_percent: float = number(10.0, 0, 100)
     silence_percent: float = number(10.0, 0, 100)
@@ -125,6 +126,8 @@ class Corpus(Section):
         folded = [word.strip().casefold() for word in self.keywords]
         repeated = [word for word, plain in zip(self.keywords, folded, strict=True) if folded.count(plain) > 1]
         require(not repeated, f"corpus.keywords: {', '.join(repeated)}: one word twice; remove one")
+        unread = self.kind == "synthetic" and self.source != ""
+        require(not unread, "corpus.source is given, but speech is made: set CORPUS to folder or speech_commands")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")
         require(len(self.accents) > 0, "corpus.accents is empty; name one voice of eSpeak NG at least, such as en-us")
 

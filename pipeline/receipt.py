@@ -113,12 +113,13 @@ def require(settings: Settings, **folders: Path) -> list[Receipt]:
 def listing_digest(source: Path) -> str:
     """Digest of an outside folder by sorted relative path, size and modification time; it reads no content.
 
-    Of linked folders only those in `source` itself are followed, as the corpora do: a link may lead in a circle.
+    Hidden files are left out: no corpus reads them, and a file manager may touch them. Of linked folders only those in
+    `source` itself are followed, as the corpora do: a link may lead in a circle.
     """
     lines = []
     linked = sorted(path for path in source.glob("*") if path.is_symlink() and path.is_dir())
     for folder, _, names in itertools.chain.from_iterable(map(os.walk, (source, *linked))):
-        for name in names:
+        for name in (name for name in names if not name.startswith(".")):
             path = os.path.join(folder, name)
             status = os.stat(path, follow_symlinks=os.path.exists(path))  # a link that leads nowhere counts as itself
             lines.append(f"{os.path.relpath(path, source)}\0{status.st_size}\0{status.st_mtime_ns}")

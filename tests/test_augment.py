@@ -180,7 +180,7 @@ def test_silent_noise_is_harmless() -> None:
 
 def test_every_recording_of_noise_that_a_corpus_takes_can_be_mixed_in(tmp_path: Path) -> None:
     # One window is enough for `cut`; training then gets 80 % of it.
-    noise.write_wav(tmp_path / "short.wav", HUM[:LENGTH], RATE_HZ)
+    door.write(tmp_path / "short.wav", HUM[:LENGTH], RATE_HZ)
     (piece,) = noise.cut([tmp_path / "short.wav"], tmp_path, Settings())["training"]
     recording = door.read(piece, RATE_HZ)
     for seed in SEEDS:

@@ -172,7 +172,7 @@ def test_a_value_out_of_range_is_refused_with_its_place(tmp_path: Path, section:
     [
         ("augment", "copies = 0\nshift_ms = 0\nspeed_percent = 0\ngain_db = 0\nequaliser_db = 0\nseed = 0"),
         ("augment", "room_probability = 0\nequaliser_probability = 1\nmin_snr_db = 40\nmax_snr_db = 40"),
-        ("corpus", "validation_percent = 0\ntesting_percent = 0\nmax_rejected_percent = 100\nvariants = 3"),
+        ("corpus", "validation_percent = 1\ntesting_percent = 1\nmax_rejected_percent = 100\nvariants = 3"),
         ("features", "n_mfcc = 1\nf_min_hz = 0\nf_max_hz = 8000\nwindow_ms = 32"),
         ("train", "mask_frames = 0\nmask_coefficients = 0\nlabel_smoothing = 0\nweight_decay = 0"),
         ("quantize", "calibration_clips = 200\nsparsity_percent = 0\nclusters = 2"),

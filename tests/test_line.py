@@ -21,6 +21,13 @@ from pipeline.receipt import STAGES
 
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
 LABELS = ["_silence_", "_unknown_", "yes", "no"]
+INPUTS = {
+    "corpus": [],
+    "features": ["corpus"],
+    "train": ["features"],
+    "export": ["corpus", "features", "quantize"],
+    "report": ["train", "evaluate", "bundle"],
+}
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -160,16 +167,17 @@ def test_words_reach_the_settings_as_they_are(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "build" / "settings" / "corpus.json").read_text())["keywords"] == words
 
 
-def test_a_full_disk_is_one_line_and_leaves_the_old_features_whole(copy: Path) -> None:
-    before = digests(copy / "features")
-    shutil.move(copy / "features", copy / "kept")
-    limited = f"ulimit -f 40; exec {PYTHON} -m pipeline features {copy}/corpus {copy}/features --params {TINY}"
+@pytest.mark.parametrize("stage", INPUTS)
+def test_a_file_that_cannot_be_written_is_one_line_and_leaves_the_old_artefact_whole(stage: str, copy: Path) -> None:
+    """A limit on the size of files stands in for a full disk."""
+    before = digests(copy / stage)
+    folders = " ".join(str(copy / name) for name in [*INPUTS[stage], stage])
+    limited = f"ulimit -f 4; exec {PYTHON} -m pipeline {stage} {folders} --params {TINY}"
     result = subprocess.run(["bash", "-c", limited], cwd=ROOT, env=CLEAN, capture_output=True, text=True)
-    assert result.returncode == 1
+    assert result.returncode == 1, result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.strip().splitlines()[-1].startswith("Error: ")
-    assert not (copy / "features").exists()
-    assert digests(copy / "kept") == before
+    assert digests(copy / stage) == before
 
 
 def test_the_metrics_follow_from_the_predictions(tiny_build: Path) -> None:
@@ -242,6 +250,35 @@ def test_the_report_needs_no_other_host(tiny_build: Path) -> None:
     assert "default-src 'none'" in page
     for outside in ("src=", "@import", "<link", "<script"):
         assert outside not in page.replace("default-src=", "")
+
+
+@pytest.mark.slow
+def test_pruned_and_clustered_it_is_evaluated_beside_what_it_was(copy: Path, tmp_path: Path) -> None:
+    changed = tmp_path / "changed.toml"
+    changed.write_text(TINY.read_text() + "\n[quantize]\nsparsity_percent = 50.0\nclusters = 8\nepochs = 2\n")
+    before = json.loads((copy / "evaluate" / "metrics.json").read_text())["files"]
+    result = run_make(copy, PARAMS=str(changed))
+    assert result.returncode == 0, result.stderr
+    metrics = json.loads((copy / "evaluate" / "metrics.json").read_text())
+    assert "keras before compression" in metrics["splits"]["testing"]["models"]
+    name = "commands_features_float.tflite"
+    assert metrics["files"][name]["gzip_bytes"] < 0.8 * before[name]["gzip_bytes"]
+    assert "keras before compression" in (copy / "report" / "index.html").read_text()
+
+
+@pytest.mark.recordings
+@pytest.mark.skipif("RECORDINGS" not in os.environ, reason="set RECORDINGS to a folder with speech_commands/ in it")
+def test_the_split_of_real_speech_is_the_official_one(tmp_path: Path) -> None:
+    source = Path(os.environ["RECORDINGS"]) / "speech_commands"
+    params = ROOT / "params" / "eight_words.toml"
+    result = run_make(tmp_path / "build", "corpus", CORPUS="speech_commands", SOURCE=str(source), PARAMS=str(params))
+    assert result.returncode == 0, result.stderr
+    with (tmp_path / "build" / "corpus" / "corpus.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row["label"].startswith("_")]
+    count = {split: sum(row["split"] == split for row in rows) for split in ("training", "testing")}
+    assert count == {"training": 8 * 760, "testing": 797}  # as the data set's own hash divides these recordings
+    voices = {split: {row["speaker"] for row in rows if row["split"] == split} for split in count}
+    assert not voices["training"] & voices["testing"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import config
-from pipeline.config import Settings
+from pipeline.config import Corpus, Settings
 from pipeline.corpora import speech_commands
 from pipeline.corpora.download import Archive
 from pipeline.corpora.manifest import OFFICIAL, TESTING, TRAINING, VALIDATION, Found
@@ -83,7 +83,7 @@ def test_find_reads_the_official_layout(tmp_path: Path) -> None:
 
 
 def test_keywords_are_the_ten_words_unless_set(tmp_path: Path) -> None:
-    root = fill(tmp_path / "words", *(f"{word}/a_nohash_0.wav" for word in (*speech_commands.KEYWORDS, "bed")))
+    root = fill(tmp_path / "words", *(f"{word}/a_nohash_0.wav" for word in (*config.TEN_WORDS, "bed")))
     assert find(root).keywords == ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 
 
@@ -142,8 +142,8 @@ def test_a_contradiction_to_the_lists_names_the_first_file(tmp_path: Path) -> No
     assert find(root, keywords=["yes"], testing_percent=20.0).candidates  # the lists know 10 percent only
 
 
-@pytest.mark.parametrize("place", ["words/speech_commands_test_set_v0.02", "speech_commands_test_set_v0.02"])
-def test_the_official_test_archive_is_an_extra_split(place: str, tmp_path: Path) -> None:
+def test_the_official_test_archive_is_an_extra_split(tmp_path: Path) -> None:
+    place = "words/speech_commands_test_set_v0.02"
     root = fill(tmp_path / "words", "yes/0a9f9af7_nohash_0.wav")
     names = (
         "yes/0c40e715_nohash_0.wav",
@@ -213,4 +213,4 @@ def test_an_archive_that_is_not_the_release_is_refused(tmp_path: Path) -> None:
 
 
 def test_release_names_are_all_known() -> None:
-    assert set(config.RELEASES) == set(speech_commands.ARCHIVES)
+    assert set(Corpus.__dataclass_fields__["release"].metadata["known"]) == set(speech_commands.ARCHIVES)

@@ -198,7 +198,7 @@ def test_the_vocabulary_has_no_keyword_and_no_word_twice() -> None:
     words = synthetic._vocabulary()
     assert len(words) > 500
     assert words == sorted(set(words))
-    assert not set(words) & set(synthetic.KEYWORDS)
+    assert not set(words) & set(config.TEN_WORDS)
 
 
 def test_a_voice_process_stays_small() -> None:

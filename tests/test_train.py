@@ -42,7 +42,7 @@ def test_an_interrupted_training_goes_on_after_the_last_whole_epoch(
 
     def killed_in_the_second(self: train.Keeper, epoch: int, logs: dict | None = None) -> None:
         if epoch == 1:
-            self.states.save(checkpoint_number=2)  # the state is kept, the history not yet
+            self.state.write(str(self._path(1)))  # the state is kept, the history not yet
             raise Killed
         whole_epoch(self, epoch, logs)
 

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import soundfile
 
-from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN, Corpus, Settings
+from pipeline.config import BACKGROUND_NOISE, RESERVED, SILENCE, UNKNOWN, Corpus, Settings
 from pipeline.corpora.manifest import SPLITS, TESTING, TRAINING, VALIDATION, Candidate, Found
 from pipeline.errors import CorpusError
 
-RESERVED = (BACKGROUND_NOISE, SILENCE, UNKNOWN)
 SOUND_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".mp3", ".opus"}
 WORDS_SHOWN = 40  # in an error message
 
@@ -39,6 +38,7 @@ def find(settings: Settings) -> Found:
     files, warnings = files_by_word(root)
     noise = files.pop(BACKGROUND_NOISE, [])
     keywords = corpus.keywords or tuple(sorted(files.keys() - set(RESERVED)))
+    replace(corpus, keywords=keywords)  # a folder's name must be as fit for a label as a setting
     takes = sorted(
         Candidate(path, word, _speaker(path, root), TRAINING, "folder")
         for word, paths in files.items()
@@ -50,9 +50,9 @@ def find(settings: Settings) -> Found:
     advice = "record some (m4a and aac are not read: convert them to wav), or set corpus.keywords or WORDS"
     require_clips(keywords, spoken, root, advice)
     warnings += _loose_files(root) + _lack_of_others(keywords, spoken, root)
-    splits, split_warnings = _split(sounds, keywords, corpus, root)
+    splits, split_by, split_warnings = _split(sounds, keywords, corpus, root)
     candidates = [replace(take, split=splits.get(take.path, TRAINING)) for take in takes]
-    return Found(keywords, candidates, noise, warnings + split_warnings)
+    return Found(keywords, candidates, noise, split_by, warnings + split_warnings)
 
 
 def given_folder(corpus: Corpus, what: str) -> Path:
@@ -122,8 +122,8 @@ def _speaker(path: Path, root: Path) -> str:
 
 def _split(
     sounds: Sequence[Candidate], keywords: Sequence[str], corpus: Corpus, root: Path
-) -> tuple[dict[Path, str], list[str]]:
-    """Split of each sound, and what to warn of."""
+) -> tuple[dict[Path, str], str, list[str]]:
+    """Split of each sound, whether speakers or takes were divided, and what to warn of."""
     nameless = [take.path for take in sounds if take.word != SILENCE and not take.speaker]
     if corpus.split_by == "take":
         why = "split by take, as set"
@@ -131,8 +131,9 @@ def _split(
         first = nameless[0].relative_to(root)
         why = f"split by take: no speaker in {len(nameless)} names ({first}), as in lamp/anna/1.wav or lamp/anna_1.wav"
     else:
-        return _split_by_speaker(sounds, keywords, corpus, root)
-    return _split_by_take(sounds, keywords, corpus, root), [f"{why}; {OPTIMISTIC}"]
+        splits, warnings = _split_by_speaker(sounds, keywords, corpus, root)
+        return splits, "speaker", warnings
+    return _split_by_take(sounds, keywords, corpus, root), "take", [f"{why}; {OPTIMISTIC}"]
 
 
 def _split_by_take(sounds: Sequence[Candidate], keywords: Sequence[str], corpus: Corpus, root: Path) -> dict[Path, str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from pipeline.config import SILENCE, UNKNOWN
 from pipeline.errors import CorpusError
@@ -14,6 +16,7 @@ from pipeline.errors import CorpusError
 CLIPS = "corpus.csv"
 LABELS = "labels.txt"
 REJECTED = "rejected.csv"
+ABOUT = "about.json"
 
 _ERRORS = "surrogateescape"  # a file name may hold bytes that are no UTF-8
 
@@ -66,6 +69,7 @@ class Found:
     keywords: tuple[str, ...]
     candidates: list[Candidate]
     noise: list[Path] = field(default_factory=list)
+    split_by: str = "speaker"  # what no two splits share: a speaker, a voice, or only a take
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)  # worth a line on screen, like a licence
 
@@ -77,17 +81,28 @@ def labels(keywords: Sequence[str]) -> list[str]:
 
 def write(folder: Path, clips: Iterable[Clip], names: Sequence[str]) -> None:
     """Write the table of clips, sorted, and the labels."""
-    _write_rows(folder / CLIPS, [f.name for f in fields(Clip)], [astuple(clip) for clip in sorted(clips)])
+    write_rows(folder / CLIPS, [f.name for f in fields(Clip)], [astuple(clip) for clip in sorted(clips)])
     (folder / LABELS).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
 def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
-    _write_rows(folder / REJECTED, [f.name for f in fields(Rejected)], [astuple(row) for row in sorted(rejected)])
+    write_rows(folder / REJECTED, [f.name for f in fields(Rejected)], [astuple(row) for row in sorted(rejected)])
 
 
 def read(folder: Path) -> list[Clip]:
     with (folder / CLIPS).open(newline="", encoding="utf-8", errors=_ERRORS) as file:
         return [Clip(**row) for row in csv.DictReader(file)]
+
+
+def write_about(folder: Path, found: Found) -> None:
+    """Keep what a reader of the figures must know of the corpus."""
+    about = {"split_by": found.split_by, "warnings": found.warnings, "notes": found.notes}
+    (folder / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8", errors=_ERRORS)
+
+
+def read_about(folder: Path) -> dict[str, Any]:
+    """`split_by`, `warnings` and `notes` of the corpus, as in `Found`."""
+    return dict(json.loads((folder / ABOUT).read_text(encoding="utf-8", errors=_ERRORS)))
 
 
 def read_labels(folder: Path) -> list[str]:
@@ -112,7 +127,8 @@ def content(folder: Path, clip: Clip) -> bytes:
     return found
 
 
-def _write_rows(path: Path, header: list[str], rows: Iterable[tuple[str, ...]]) -> None:
+def write_rows(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV table; file names in it may hold any bytes."""
     with path.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import soundfile
 from numpy.typing import NDArray
 
 from pipeline.config import Settings
 from pipeline.corpora.manifest import SPLITS
 from pipeline.device import audio
 from pipeline.device.audio import Samples
-from pipeline.errors import AudioError, CorpusError
 
 RECORDING_S = 30
 RECORDING_DBFS = -26.0
@@ -61,14 +58,6 @@ def seeded(*parts: int | str) -> np.random.Generator:
     return np.random.default_rng(list(hashlib.sha256(repr(parts).encode()).digest()))
 
 
-def write_wav(path: Path, samples: Samples, sample_rate_hz: int) -> None:
-    """Write `(samples,)` as 16-bit mono; beyond [-1, 1) it is clipped."""
-    content = io.BytesIO()
-    soundfile.write(content, samples, sample_rate_hz, subtype="PCM_16", format="WAV")
-    # Not by soundfile, which doesn't say that a disk is full.
-    path.write_bytes(content.getvalue())
-
-
 def coloured_noise(samples: int, exponent: float, generator: np.random.Generator) -> Samples:
     """Gaussian noise whose power spectral density falls as 1 / f**exponent, by shaping white noise.
 
@@ -108,14 +97,14 @@ def recordings(settings: Settings, folder: Path) -> list[Path]:
     for background in _BACKGROUNDS:
         samples = _record(background, rate_hz, seeded(settings.corpus.seed, "noise", background.name))
         paths.append(made / f"{background.name}.wav")
-        write_wav(paths[-1], samples * np.float32(10 ** (RECORDING_DBFS / 20)), rate_hz)
+        audio.write(paths[-1], samples * np.float32(10 ** (RECORDING_DBFS / 20)), rate_hz)
     return paths
 
 
 def cut(recordings: Sequence[Path], folder: Path, settings: Settings) -> dict[str, list[Path]]:
     """Cut each recording by time, so that no split hears the noise of another.
 
-    Training gets the first part, then come validation and testing; a split whose share is 0 gets none.
+    Training gets the first part, then come validation and testing.
 
     Parameters
     ----------
@@ -130,7 +119,7 @@ def cut(recordings: Sequence[Path], folder: Path, settings: Settings) -> dict[st
 
     Raises
     ------
-    CorpusError
+    AudioError
         If a recording can't be read or is shorter than one window; it names the file.
     """
     corpus, rate_hz = settings.corpus, settings.audio.sample_rate_hz
@@ -140,16 +129,13 @@ def cut(recordings: Sequence[Path], folder: Path, settings: Settings) -> dict[st
     for split in SPLITS:
         (folder / "noise" / split).mkdir(parents=True, exist_ok=True)
     for index, recording in enumerate(sorted(recordings)):
-        try:
-            samples = audio.read(recording, rate_hz, settings.audio.clip_ms)
-        except AudioError as error:
-            raise CorpusError(f"background noise: {error}; replace that file or take it away") from None
+        samples = audio.read(recording, rate_hz, settings.audio.clip_ms)
         bounds = np.rint(shares * len(samples)).astype(int)
         for split, (start, end) in zip(SPLITS, pairwise(bounds), strict=True):
             if end > start:
                 # The number keeps apart recordings of one name from several folders.
                 pieces[split].append(folder / "noise" / split / f"{index:02}_{recording.stem}.wav")
-                write_wav(pieces[split][-1], samples[start:end], rate_hz)
+                audio.write(pieces[split][-1], samples[start:end], rate_hz)
     return pieces
 
 
@@ -173,7 +159,7 @@ def silence_clips(count: int, pieces: Sequence[Path], folder: Path, split: str, 
     for index in range(count):
         generator = seeded(settings.corpus.seed, "silence", split, index)
         paths.append(folder / "silence" / split / f"{index:05}.wav")
-        write_wav(paths[-1], _silence(recorded, settings.audio.clip_samples, generator), rate_hz)
+        audio.write(paths[-1], _silence(recorded, settings.audio.clip_samples, generator), rate_hz)
     return paths
 
 

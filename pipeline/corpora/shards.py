@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 # Columns of an index: number of the label, number of the clip in the manifest, number of the copy (0: the clip itself).
 LABEL, CLIP, COPY = range(3)
+_NORMALISER = "normaliser.json"
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ def read(folder: Path) -> Shards:
     mfcc = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
     index = [np.load(path.with_name(path.name.replace("mfcc", "index")), allow_pickle=False) for path in paths]
     return Shards(mfcc, np.concatenate(index))
+
+
+def write_normaliser(folder: Path, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
+    (folder / _NORMALISER).write_text(json.dumps({"mean": mean.tolist(), "std": std.tolist()}))
+
+
+def read_normaliser(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each coefficient over the training split, each `(n_mfcc,)`."""
+    values = json.loads((folder / _NORMALISER).read_text())
+    return np.array(values["mean"], np.float32), np.array(values["std"], np.float32)
 
 
 def _mfcc_path(folder: Path, number: int) -> Path:

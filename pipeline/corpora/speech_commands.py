@@ -9,14 +9,13 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
-from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN, Corpus, Settings
+from pipeline.config import BACKGROUND_NOISE, SILENCE, TEN_WORDS, UNKNOWN, Corpus, Settings
 from pipeline.corpora.download import Archive, obtain
 from pipeline.corpora.folder import files_by_word, given_folder, require_clips
 from pipeline.corpora.manifest import OFFICIAL, TESTING, TRAINING, VALIDATION, Candidate, Found
 from pipeline.errors import CorpusError
 
 LICENCE = "Google Speech Commands, Pete Warden, CC BY 4.0, arXiv:1804.03209"
-KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 MINI_FOLDER = "mini_speech_commands"  # the mini archive holds its words one folder deeper
 LISTS = {VALIDATION: "validation_list.txt", TESTING: "testing_list.txt"}
 LISTS_PERCENT = 10.0  # of the speakers in each list
@@ -39,7 +38,7 @@ TEST_ARCHIVE = Archive("speech_commands_test_set_v0.02.tar.gz", 112_563_277,
 def find(settings: Settings, data_folder: Path) -> Found:
     """Clips of `corpus.source`, else of the release that is or will be downloaded into `data_folder`.
 
-    Where a folder of the official test archive lies in the source or beside it, its clips are an extra split.
+    Where the official test archive lies unpacked in the source, or was downloaded, its clips are an extra split.
 
     Raises
     ------
@@ -52,8 +51,8 @@ def find(settings: Settings, data_folder: Path) -> Found:
     root, test_folder = _folders(corpus, data_folder.absolute())
     files, warnings = files_by_word(root)
     files.pop(TEST_ARCHIVE.folder_name, None)
-    noise = [path for path in files.pop(BACKGROUND_NOISE, []) if path.name != "README.md"]
-    keywords = corpus.keywords or KEYWORDS
+    noise = [path for path in files.pop(BACKGROUND_NOISE, []) if path.name != "README.md"]  # the archive has one there
+    keywords = corpus.keywords or TEN_WORDS
     spoken = {word for word, paths in files.items() if paths}
     require_clips(keywords, spoken, root, "set corpus.keywords or WORDS, or use params/eight_words.toml")
     candidates = [_candidate(path, word, corpus) for word, paths in files.items() for path in paths]
@@ -61,7 +60,7 @@ def find(settings: Settings, data_folder: Path) -> Found:
         _check_lists(root, candidates)
     if test_folder.is_dir():
         candidates += _official(test_folder, keywords)
-    return Found(keywords, sorted(candidates), noise, warnings, [LICENCE])
+    return Found(keywords, sorted(candidates), noise, warnings=warnings, notes=[LICENCE])
 
 
 def speaker_of(path: Path) -> str:
@@ -84,11 +83,10 @@ def _folders(corpus: Corpus, data_folder: Path) -> tuple[Path, Path]:
         root = given_folder(corpus, "in the layout of Speech Commands, or none to download it")
     else:
         root = obtain(ARCHIVES[corpus.release], data_folder)
-        if corpus.release == "v0.02":
-            obtain(TEST_ARCHIVE, data_folder)
-    inside, beside = root / TEST_ARCHIVE.folder_name, root.parent / TEST_ARCHIVE.folder_name
+    downloads_tests = not corpus.source and corpus.release == "v0.02"
+    test_folder = obtain(TEST_ARCHIVE, data_folder) if downloads_tests else root / TEST_ARCHIVE.folder_name
     words = root / MINI_FOLDER
-    return words if words.is_dir() else root, inside if inside.is_dir() else beside
+    return words if words.is_dir() else root, test_folder
 
 
 def _candidate(path: Path, word: str, corpus: Corpus) -> Candidate:

@@ -24,15 +24,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.config import Corpus, Settings
+from pipeline.config import TEN_WORDS, Corpus, Settings
 from pipeline.corpora import espeak
 from pipeline.corpora.manifest import TESTING, TRAINING, VALIDATION, Candidate, Found
-from pipeline.corpora.noise import seeded, write_wav
+from pipeline.corpora.noise import seeded
 from pipeline.device import audio
 from pipeline.device.audio import Samples
 from pipeline.errors import CorpusError
-
-KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 
 # Drawn anew for each clip, ends included. Words said alone are slower than running speech: at these rates the
 # ten keywords last 0.2 to 1 s.
@@ -96,7 +94,7 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     import joblib  # not at the top: every voice process imports this module
 
     corpus = settings.corpus
-    keywords = corpus.keywords or KEYWORDS
+    keywords = corpus.keywords or TEN_WORDS
     _check_letters(keywords, corpus.accents)
     usable = espeak.variants()
     order = seeded(corpus.seed, "variants").permutation(len(usable))
@@ -116,7 +114,7 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
         for script in scripts
         for line in script.lines
     ]
-    return Found(keywords, candidates, warnings=warnings)
+    return Found(keywords, candidates, split_by="voice", warnings=warnings)
 
 
 def _vocabulary() -> list[str]:
@@ -264,7 +262,7 @@ def _speak(script: _Script, clips: Path, settings: Settings) -> None:
         clip = audio.resample(_trim(spoken, speaker.sample_rate_hz), speaker.sample_rate_hz, rate_hz)
         peak = 10 ** (generator.uniform(*PEAK_DBFS) / 20)
         # A word that this voice can't say becomes an empty file, which the stage reports as rejected.
-        write_wav(work / line.file, clip * np.float32(peak / np.abs(clip).max(initial=1e-3)), rate_hz)
+        audio.write(work / line.file, clip * np.float32(peak / np.abs(clip).max(initial=1e-3)), rate_hz)
     work.rename(clips / script.voice)
 
 

@@ -54,6 +54,8 @@ def decode(content: bytes, sample_rate_hz: int, min_ms: int = 0) -> Samples:
         samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
         raise AudioError(f"not readable as audio: {error.error_string}") from None
+    except MemoryError:
+        raise AudioError("not readable as audio: its header promises more than the memory holds") from None
     if not len(samples):
         raise AudioError("no samples")
     check(samples)
@@ -82,6 +84,14 @@ def resample(samples: Samples, from_hz: int, to_hz: int) -> Samples:
     if from_hz == to_hz:
         return samples
     return np.asarray(soxr.resample(samples, from_hz, to_hz), np.float32)
+
+
+def write(path: Path, samples: Samples, sample_rate_hz: int) -> None:
+    """Write `(samples,)` as 16-bit mono WAV; what lies beyond [-1, 1) is clipped."""
+    content = io.BytesIO()
+    soundfile.write(content, samples, sample_rate_hz, subtype="PCM_16", format="WAV")
+    # Not by soundfile, which doesn't say that a disk is full.
+    path.write_bytes(content.getvalue())
 
 
 def fit(samples: Samples, clip_samples: int) -> Samples:

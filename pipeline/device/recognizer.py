@@ -17,12 +17,14 @@ from pipeline import config
 from pipeline.device import audio
 from pipeline.device.audio import Samples
 from pipeline.device.mfcc import mfcc
-from pipeline.errors import AudioError, BundleError
+from pipeline.errors import AudioError, BundleError, SettingsError
 
 FORMAT = 1
 DESCRIPTION = "commands.json"
 DEFAULT_FILE = "commands_features_dynamic.tflite"
-_REQUIRED = {"labels", "audio", "features", "normaliser", "files", "thresholds", "sha256"}
+_TABLES = ("audio", "features", "normaliser", "files", "thresholds", "sha256")
+_PARTS = {"labels": list, **dict.fromkeys(_TABLES, dict)}
+_AGAIN = "make or copy the bundle again"
 
 Coefficients = NDArray[np.float32]
 Normaliser = tuple[Coefficients, Coefficients]
@@ -49,10 +51,15 @@ class Network:
             self._interpreter = Interpreter(model_content=content, num_threads=1)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError):
-            raise BundleError(f"{name}: not a whole TFLite file; make or copy the bundle again") from None
+            raise BundleError(f"{name}: not a whole TFLite file; {_AGAIN}") from None
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
         self._normaliser = normaliser
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Shape of the input and of the output."""
+        return tuple(map(int, self._input["shape"])), tuple(map(int, self._output["shape"]))
 
     def scores(self, coefficients: Coefficients) -> NDArray[np.float32]:
         """Scores `(labels,)` of one window's raw MFCC `(frames, n_mfcc)`; no call leaves a trace in the next."""
@@ -114,8 +121,16 @@ class Recognizer:
         check_hashes(folder, description)
         if file not in description["files"]:
             raise BundleError(f"{folder}: holds no {file}; it has: {', '.join(sorted(description['files']))}")
-        network = open_network(folder, file, description)
-        audio, features = (config.build_section(name, description[name]) for name in ("audio", "features"))
+        try:
+            network = open_network(folder, file, description)
+            audio, features = (config.build_section(name, description[name]) for name in ("audio", "features"))
+        except (KeyError, TypeError, ValueError, SettingsError) as error:
+            raise BundleError(f"{folder / DESCRIPTION}: not as it was made ({error}); {_AGAIN}") from None
+        expected = (1, features.frames(audio), features.n_mfcc), (1, len(description["labels"]))
+        if network.shapes != expected:
+            raise BundleError(
+                f"{folder / file}: takes and gives {network.shapes}, not {expected} as described; {_AGAIN}"
+            )
         return cls(network, description["labels"], audio, features)
 
     def classify(self, samples: Samples) -> Result:
@@ -147,12 +162,14 @@ def read_description(folder: Path) -> dict[str, Any]:
             f"{path}: no such file; give the folder of a bundle, such as build/synthetic/bundle"
         ) from None
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: not readable: {error}; make or copy the bundle again") from None
+        raise BundleError(f"{path}: not readable: {error}; {_AGAIN}") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
         raise BundleError(f"{path}: format {found}, and this version reads format {FORMAT}; make the bundle again")
-    if missing := sorted(_REQUIRED - description.keys()):
-        raise BundleError(f"{path}: lacks {', '.join(missing)}; make or copy the bundle again")
+    if wrong := [name for name, kind in _PARTS.items() if not isinstance(description.get(name), kind)]:
+        raise BundleError(f"{path}: lacks {', '.join(wrong)}; {_AGAIN}")
+    if unhashed := sorted(description["files"].keys() - description["sha256"].keys()):
+        raise BundleError(f"{path}: has no sha256 of {', '.join(unhashed)}; {_AGAIN}")
     return description
 
 
@@ -163,7 +180,7 @@ def check_hashes(folder: Path, description: dict[str, Any]) -> None:
         if not path.is_file():
             raise BundleError(f"{path}: missing; copy the whole bundle")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise BundleError(f"{path}: not the file that was made (its sha256 differs); make or copy the bundle again")
+            raise BundleError(f"{path}: not the file that was made (its sha256 differs); {_AGAIN}")
 
 
 def open_network(folder: Path, file: str, description: dict[str, Any]) -> Network:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from pipeline.network.engine import tf_keras
+
+# isort: split
+# After the engine, which says which Keras; not in it, because only this room needs it and it takes a second and a half.
 import tensorflow_model_optimization as tfmot
 from tensorflow_model_optimization.python.core.clustering.keras.experimental import cluster
-
-from pipeline.network.engine import tf_keras
 
 Fit = Callable[[tf_keras.Model, list[tf_keras.callbacks.Callback]], None]
 

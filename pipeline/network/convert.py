@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from numpy.typing import NDArray
-from tensorflow.lite.tools import flatbuffer_utils
 
-from pipeline.network.engine import tf, tf_keras
+from pipeline.network.engine import flatbuffer_utils, tf, tf_keras
 
 
 def to_float(model: tf_keras.Model) -> bytes:

@@ -29,5 +29,6 @@ def _quiet() -> Iterator[None]:
 with _quiet():
     import tensorflow as tf
     import tf_keras
+    from tensorflow.lite.tools import flatbuffer_utils
 
-__all__ = ["tf", "tf_keras"]
+__all__ = ["flatbuffer_utils", "tf", "tf_keras"]

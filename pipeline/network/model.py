@@ -19,7 +19,7 @@ def build(settings: Model, *, frames: int, n_mfcc: int, labels: int, mean: NDArr
     """The Keras model, from raw MFCC `(batch, frames, n_mfcc)` to softmax scores `(batch, labels)`.
 
     Bidirectional LSTM: Graves & Schmidhuber 2005. Attention pooling: Raffel & Ellis 2015, arXiv:1512.08756.
-    The LSTM's arguments are those that cuDNN's kernel asks for; `uses_cudnn` says whether they still are.
+    The LSTM's arguments are those that cuDNN's kernel asks for; a test holds them to it.
 
     Parameters
     ----------
@@ -47,14 +47,6 @@ def build(settings: Model, *, frames: int, n_mfcc: int, labels: int, mean: NDArr
 def after_normaliser(model: tf_keras.Model) -> tf_keras.Model:
     """The same model from MFCC that are already normalised: what an integer-only target runs."""
     return tf_keras.Model(model.get_layer(NORMALISED).output, model.output, name="commands_normalised")
-
-
-def uses_cudnn(model: tf_keras.Model) -> bool:
-    """Whether every LSTM would run on cuDNN's kernel, were there a GPU."""
-    recurrent = [layer for layer in model.layers if isinstance(layer, layers.Bidirectional)]
-    return all(
-        part._could_use_gpu_kernel for layer in recurrent for part in (layer.forward_layer, layer.backward_layer)
-    )
 
 
 def load(path: Path) -> tf_keras.Model:

@@ -32,12 +32,15 @@ def run(settings: Settings, data: Path, out: Path) -> str:
         for line in found.warnings:
             log.warning(line)
         clips, rejected = _look_into(found, work, settings)
+        noise_recordings, rejected_noise = _look_into_noise(found.noise, settings)
+        rejected += rejected_noise
         manifest.write_rejected(work, rejected)
-        _refuse_too_many(rejected, len(found.candidates), settings, work)
+        _refuse_too_many(rejected, len(found.candidates) + len(found.noise), settings, work)
         _require_keywords(clips, found.keywords)
         clips = _draw_unknown(clips, settings)
-        clips += _noise_and_silence(found.noise, clips, work, settings)
+        clips += _noise_and_silence(noise_recordings, clips, work, settings)
         manifest.write(work, clips, manifest.labels(found.keywords))
+        manifest.write_about(work, found)
     lost = f"; {len(rejected)} rejected, see {out / manifest.REJECTED}" if rejected else ""
     return f"{_counts(clips)}; {len(found.keywords)} keywords{lost}"
 
@@ -61,11 +64,27 @@ def _look_into(found: Found, work: Path, settings: Settings) -> tuple[list[Clip]
     return clips, [result for result in looked_at if isinstance(result, Rejected)]
 
 
+def _look_into_noise(recordings: Sequence[Path], settings: Settings) -> tuple[list[Path], list[Rejected]]:
+    """Recordings that can be cut into windows, and those that can't be used with the reason."""
+    usable, rejected = [], []
+    for path in recordings:
+        try:
+            audio.read(path, settings.audio.sample_rate_hz, settings.audio.clip_ms)
+            usable.append(path)
+        except AudioError as error:
+            rejected.append(_rejected(path, error))
+    return usable, rejected
+
+
+def _rejected(path: Path, error: AudioError) -> Rejected:
+    return Rejected(str(path), str(error).removeprefix(f"{path}: "))
+
+
 def _look_at(candidate: Candidate, keywords: Sequence[str], work: Path, settings: Settings) -> Clip | Rejected:
     try:
         audio.read(candidate.path, settings.audio.sample_rate_hz, settings.corpus.min_clip_ms)
     except AudioError as error:
-        return Rejected(str(candidate.path), str(error).removeprefix(f"{candidate.path}: "))
+        return _rejected(candidate.path, error)
     known = candidate.word in keywords or candidate.word == SILENCE
     label = candidate.word if known else UNKNOWN
     return _clip(candidate.path, label, candidate.word, candidate.speaker, candidate.split, candidate.source, work)
@@ -92,8 +111,10 @@ def _require_keywords(clips: Sequence[Clip], keywords: Sequence[str]) -> None:
     for split in manifest.SPLITS:
         heard = {clip.label for clip in clips if clip.split == split}
         missing = [word for word in keywords if word not in heard]
-        if missing and split == manifest.TRAINING:
-            raise CorpusError(f"no usable training clip of {', '.join(missing)}; record more of it, or leave it out")
+        if missing and (split == manifest.TRAINING or len(missing) == len(keywords)):
+            raise CorpusError(
+                f"no usable {split} clip of {', '.join(missing)}; have more people say it, or leave it out"
+            )
         if missing:
             log.warning("no %s clip of %s: its figures say nothing of it", split, ", ".join(missing))
 
@@ -106,6 +127,10 @@ def _draw_unknown(clips: Sequence[Clip], settings: Settings) -> list[Clip]:
         count = _share(clips, split, "unknown", settings)
         order = np.random.default_rng([settings.corpus.seed, manifest.SPLITS.index(split)]).permutation(len(others))
         kept += [others[n] for n in order[:count]]
+        if count < len(others):
+            prefix = "training_" if split == manifest.TRAINING else ""
+            setting = f"corpus.{prefix}unknown_percent"
+            log.info("%s: %d of %d clips of other words are drawn (%s)", split, count, len(others), setting)
     return kept
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import json
 import time
@@ -42,29 +41,31 @@ def run(
     )
     with receipt.making(out, "evaluate", settings, inputs) as work:
         description = json.loads((export / "description.json").read_text(encoding="utf-8"))
+        thresholds = json.loads((tune / "thresholds.json").read_text(encoding="utf-8"))
         networks = {name: open_network(export, name, description) for name in description["files"]}
         scorers = _keras_scorers(train, quantize, settings) | {
             name: _one_by_one(name, n) for name, n in networks.items()
         }
-        labels, clips = description["labels"], manifest.read(corpus)
-        metrics: dict[str, Any] = {"labels": labels, "data": _data(settings), "splits": {}}
+        clips, labels = manifest.read(corpus), description["labels"]
+        metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, manifest.read_about(corpus)), "splits": {}}
         rows = []
         for split in (manifest.TESTING, manifest.OFFICIAL):
             if (features / split).is_dir():
                 mfcc, index = shards.read(features / split).originals()
                 scores = {name: scorer(mfcc) for name, scorer in scorers.items()}
-                metrics["splits"][split] = _figures(scores, index[:, shards.LABEL], labels, tune)
+                metrics["splits"][split] = _figures(scores, index[:, shards.LABEL], labels, thresholds)
                 rows += [_prediction(clips[row[shards.CLIP]], scores, n, labels) for n, row in enumerate(index)]
-        metrics["files"] = {name: _file_figures(export / name, network, mfcc) for name, network in networks.items()}
+        timed, _ = shards.read(features / manifest.TESTING).originals()
+        metrics["files"] = {name: _file_figures(export / name, network, timed) for name, network in networks.items()}
         (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
-        _write_predictions(work / PREDICTIONS, rows)
+        manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
     return table(metrics)
 
 
 def table(metrics: dict[str, Any]) -> Table:
     """The figures that a person wants first."""
     data = metrics["data"]
-    view = Table(title=f"{data['corpus']}: {data['origin']}", title_justify="left")
+    view = Table(title=f"{data['corpus']}: {data['origin']}, split by {data['split_by']}", title_justify="left")
     for column in ("split", "model"):
         view.add_column(column, overflow="fold")
     for column in ("clips", "accuracy", "95 % interval", "labels changed", "size", "gzip", "latency"):
@@ -96,17 +97,18 @@ def _one_by_one(name: str, network: Network) -> Callable[[Scores], Scores]:
     return lambda mfcc: np.stack([network.scores(clip) for clip in track(mfcc, name, console=console)])
 
 
-def _data(settings: Settings) -> dict[str, Any]:
+def _data(settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
     """What the figures are of, so that none is taken for more than it is."""
     kind = settings.corpus.kind
     origin = "synthetic speech, which says little of people" if kind == "synthetic" else "recordings of people"
     seeds = {name: settings.section(name)["seed"] for name in ("corpus", "augment", "train", "quantize")}
-    return {"corpus": kind, "origin": origin, "split_by": settings.corpus.split_by, "seeds": seeds}
+    return {"corpus": kind, "origin": origin, **about, "seeds": seeds}
 
 
-def _figures(scores: dict[str, Scores], truth: NDArray, labels: list[str], tune: Path) -> dict[str, Any]:
+def _figures(
+    scores: dict[str, Scores], truth: NDArray, labels: list[str], thresholds: dict[str, float]
+) -> dict[str, Any]:
     reference = scores[KERAS].argmax(axis=1)
-    thresholds = json.loads((tune / "thresholds.json").read_text(encoding="utf-8"))
     return {
         "models": {
             name: _model_figures(values.argmax(axis=1), truth, reference, labels) for name, values in scores.items()
@@ -168,10 +170,3 @@ def _prediction(clip: manifest.Clip, scores: dict[str, Scores], number: int, lab
         "word": clip.word,
         "label": clip.label,
     } | values
-
-
-def _write_predictions(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soundfile
 
 from pipeline import receipt
 from pipeline.config import BACKGROUND_NOISE, Settings
-from pipeline.corpora import manifest
+from pipeline.corpora import manifest, shards
 from pipeline.device import audio
 from pipeline.device.mfcc import mfcc
-from pipeline.device.recognizer import open_network
+from pipeline.device.recognizer import Normaliser, open_network
 from pipeline.errors import PipelineError
 from pipeline.network import convert, model
 from pipeline.network.engine import tf_keras
@@ -35,7 +34,7 @@ def run(settings: Settings, corpus: Path, features: Path, quantize: Path, out: P
     inputs = receipt.require(settings, corpus=corpus, features=features, quantize=quantize)
     with receipt.making(out, "export", settings, inputs) as work:
         network = model.load(quantize / "model.keras")
-        normaliser = json.loads((features / "normaliser.json").read_text())
+        normaliser = shards.read_normaliser(features)
         for name, content in _convert(
             network, np.load(quantize / "calibration.npy", allow_pickle=False), normaliser
         ).items():
@@ -49,8 +48,8 @@ def run(settings: Settings, corpus: Path, features: Path, quantize: Path, out: P
     return ", ".join(f"{name} {(out / name).stat().st_size / 1e3:.0f} kB" for name in FILES)
 
 
-def _convert(network: tf_keras.Model, calibration: np.ndarray, normaliser: dict[str, list[float]]) -> dict[str, bytes]:
-    mean, std = (np.array(normaliser[key], np.float32) for key in ("mean", "std"))
+def _convert(network: tf_keras.Model, calibration: np.ndarray, normaliser: Normaliser) -> dict[str, bytes]:
+    mean, std = normaliser
     return {
         FLOAT: convert.to_float(network),
         DYNAMIC: convert.to_dynamic_range(network),
@@ -58,13 +57,13 @@ def _convert(network: tf_keras.Model, calibration: np.ndarray, normaliser: dict[
     }
 
 
-def _describe(settings: Settings, labels: list[str], normaliser: dict[str, list[float]]) -> dict[str, Any]:
+def _describe(settings: Settings, labels: list[str], normaliser: Normaliser) -> dict[str, Any]:
     """What a reader of the files must know, and whatever else of it is in the settings stays there."""
     return {
         "labels": labels,
         "audio": settings.section("audio"),
         "features": settings.section("features"),
-        "normaliser": normaliser,
+        "normaliser": {"mean": normaliser[0].tolist(), "std": normaliser[1].tolist()},
         "files": {name: {"input": "mfcc", "normalised_outside": outside} for name, outside in FILES.items()},
     }
 
@@ -78,7 +77,7 @@ def _golden(corpus: Path, work: Path, description: dict[str, Any], settings: Set
     for number, clip in enumerate(_one_of_each(corpus, description["labels"])):
         path = work / GOLDEN / f"{number:02d}.wav"
         samples = audio.decode(manifest.content(corpus, clip), rate_hz)
-        soundfile.write(path, audio.fit(samples, settings.audio.clip_samples), rate_hz, subtype="PCM_16")
+        audio.write(path, audio.fit(samples, settings.audio.clip_samples), rate_hz)
         coefficients = mfcc(audio.read(path, rate_hz), audio=settings.audio, features=settings.features)
         scores = {name: network.scores(coefficients).tolist() for name, network in networks.items()}
         golden.append({"file": path.name, "label": clip.label, "mfcc": coefficients.tolist(), "scores": scores})
@@ -97,5 +96,5 @@ def _check_float(network: tf_keras.Model, golden: list[dict[str, Any]]) -> None:
     """The same clips through Keras: a float file that differs was converted wrongly."""
     expected = network.predict(np.array([clip["mfcc"] for clip in golden], np.float32), verbose=0)
     difference = np.abs(expected - np.array([clip["scores"][FLOAT] for clip in golden])).max()
-    if difference > _FLOAT_TOLERANCE:
+    if not difference <= _FLOAT_TOLERANCE:  # true for NaN too
         raise PipelineError(f"{FLOAT} differs from the Keras model by {difference:.2g}; it was not exported")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import shutil
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
+from threadpoolctl import threadpool_limits
 
 from pipeline import receipt
 from pipeline.config import BACKGROUND_NOISE, Settings
@@ -23,7 +23,6 @@ from pipeline.corpora.augment import augment
 from pipeline.device.audio import Samples, decode, fit
 from pipeline.device.mfcc import mfcc
 
-NORMALISER = "normaliser.json"
 _BATCH_CLIPS = 64  # decoded at a time: what bounds a worker's memory
 
 log = logging.getLogger(__name__)
@@ -48,8 +47,7 @@ def run(settings: Settings, corpus: Path, out: Path) -> str:
         if len(pending) < len(plan):
             log.info("%d of %d shards were finished before", len(plan) - len(pending), len(plan))
         _make_all(pending, work, settings)
-        normaliser = _normaliser(shards.read(work / manifest.TRAINING).mfcc)
-        (work / NORMALISER).write_text(json.dumps(normaliser))
+        shards.write_normaliser(work, *_normaliser(shards.read(work / manifest.TRAINING).mfcc))
         shutil.copy(corpus / manifest.LABELS, work)
         rows = {split: len(shards.read(work / split).index) for split in sorted({shard.split for shard in plan})}
     shape = f"{settings.features.frames(settings.audio)} frames of {settings.features.n_mfcc} coefficients"
@@ -82,6 +80,12 @@ def _make_all(pending: Sequence[Shard], work: Path, settings: Settings) -> None:
 
 
 def _make(shard: Shard, work: Path, settings: Settings) -> None:
+    # A matrix product is summed in another order by another number of threads, and its last bit would differ.
+    with threadpool_limits(1):
+        _make_on_one_thread(shard, work, settings)
+
+
+def _make_on_one_thread(shard: Shard, work: Path, settings: Settings) -> None:
     clips, numbers = _read_corpus(shard.corpus)
     copies = settings.augment.copies if shard.split == manifest.TRAINING else 0
     noise = _read_noise(shard.corpus, settings.audio.sample_rate_hz) if copies else []
@@ -119,9 +123,9 @@ def _read_noise(corpus: Path, sample_rate_hz: int) -> list[Samples]:
     return [decode(manifest.content(corpus, clip), sample_rate_hz) for clip in chosen]
 
 
-def _normaliser(training: Sequence[NDArray[np.float32]]) -> dict[str, list[float]]:
-    """Mean and standard deviation of every coefficient over the training split."""
+def _normaliser(training: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation `(n_mfcc,)` of every coefficient over the training split."""
     count = sum(part.shape[0] * part.shape[1] for part in training)
     mean = sum(part.sum(axis=(0, 1), dtype=np.float64) for part in training) / count
     variance = sum(np.square(part - mean, dtype=np.float64).sum(axis=(0, 1)) for part in training) / count
-    return {"mean": mean.tolist(), "std": np.sqrt(variance).tolist()}
+    return mean, np.sqrt(variance)

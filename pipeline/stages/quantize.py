@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import logging
 import math
 import shutil
@@ -51,10 +49,8 @@ def _calibrate(training: shards.Shards, clips: list[manifest.Clip], work: Path, 
     if len(rows) < MIN_CALIBRATION_CLIPS:
         log.warning("only %d clips to calibrate int8 with; its figures may be poor", len(rows))
     np.save(work / CALIBRATION, batches.gather(training.mfcc, rows), allow_pickle=False)
-    with (work / CALIBRATION_CLIPS).open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["path", "label", "copy"])
-        writer.writerows((clips[n].path, clips[n].label, copy) for _, n, copy in index[rows])
+    listed = [(clips[n].path, clips[n].label, copy) for _, n, copy in index[rows]]
+    manifest.write_rows(work / CALIBRATION_CLIPS, ["path", "label", "copy"], listed)
     return len(rows)
 
 
@@ -62,7 +58,7 @@ def _compress(trained: tf_keras.Model, training: shards.Shards, features: Path, 
     """Prune, then cluster, training on after each on the same examples."""
     quantize = settings.quantize
     tuning = dataclasses.replace(settings.train, epochs=quantize.epochs, seed=quantize.seed)
-    mean = np.array(json.loads((features / "normaliser.json").read_text())["mean"])
+    mean, _ = shards.read_normaliser(features)
     steps = math.ceil(len(training.index) / tuning.batch_clips)
 
     def fit(network: tf_keras.Model, callbacks: list[tf_keras.callbacks.Callback]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import math
 import shutil
@@ -11,11 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from pipeline import receipt
 from pipeline.config import Settings, Train
 from pipeline.corpora import manifest, shards
+from pipeline.errors import PipelineError
 from pipeline.network import batches, model
 from pipeline.network.engine import tf, tf_keras
 
@@ -61,12 +59,19 @@ def _train(settings: Settings, features: Path, work: Path) -> None:
             jit_compile=False,
         )
     keeper = Keeper(work, network, settings.train.patience_epochs)
-    keeper.restore()
-    if not keeper.is_over():
-        _fit(network, keeper, settings, features, work)
+    try:
+        if keeper.history:
+            keeper.restore(len(keeper.history) - 1)
+        if not keeper.is_over():
+            _fit(network, keeper, settings, features, work)
+        keeper.restore(best_epoch(keeper.history))
+    except tf.errors.OpError as error:
+        raise PipelineError(
+            f"training stopped: {error.message.splitlines()[0]}; mend that and run: make train"
+        ) from error
     tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
     trained = _build(settings, features)
-    trained.load_weights(keeper.best_weights)
+    trained.set_weights(network.get_weights())
     trained.save(work / UNFINISHED / MODEL)
     (work / UNFINISHED / MODEL).rename(work / MODEL)
 
@@ -74,11 +79,8 @@ def _train(settings: Settings, features: Path, work: Path) -> None:
 def _build(settings: Settings, features: Path) -> tf_keras.Model:
     frames, n_mfcc = settings.features.frames(settings.audio), settings.features.n_mfcc
     labels = len(manifest.read_labels(features))
-    return model.build(settings.model, frames=frames, n_mfcc=n_mfcc, labels=labels, **_normaliser(features))
-
-
-def _normaliser(features: Path) -> dict[str, np.ndarray]:
-    return {name: np.array(values) for name, values in json.loads((features / "normaliser.json").read_text()).items()}
+    mean, std = shards.read_normaliser(features)
+    return model.build(settings.model, frames=frames, n_mfcc=n_mfcc, labels=labels, mean=mean, std=std)
 
 
 def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: Path, work: Path) -> None:
@@ -89,7 +91,7 @@ def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: 
         batches.training(
             training.mfcc,
             training.index[:, shards.LABEL],
-            _normaliser(features)["mean"],
+            shards.read_normaliser(features)[0],
             classes=classes,
             settings=settings.train,
             first_epoch=len(keeper.history),
@@ -138,38 +140,37 @@ def best_epoch(history: Sequence[dict[str, float]]) -> int:
 
 
 class Keeper(tf_keras.callbacks.Callback):
-    """Keeps what a resumed run needs: the state after each epoch, the best weights, and the history, written last.
+    """Keeps what a resumed run needs: the state after the last and the best epoch, and the history, written last.
 
-    A kill between two of these leaves a state newer than the history; `restore` goes by the history.
+    An epoch counts as finished when it is in the history, and its state is whole by then.
     """
 
     def __init__(self, folder: Path, network: tf_keras.Model, patience_epochs: int) -> None:
         super().__init__()
         self.folder, self.network, self.patience_epochs = folder, network, patience_epochs
         self.history = read_history(folder)
-        self.best_weights = folder / UNFINISHED / "best.weights.h5"
-        state = tf.train.Checkpoint(model=network, optimizer=network.optimizer)
-        self.states = tf.train.CheckpointManager(
-            state, str(folder / UNFINISHED), max_to_keep=2, checkpoint_name="epoch"
-        )
+        self.state = tf.train.Checkpoint(model=network, optimizer=network.optimizer)
 
-    def restore(self) -> None:
-        """Take up the state after the last epoch in the history, if there is one."""
-        if self.history:
-            log.info("going on after epoch %d", len(self.history))
-            self.states.checkpoint.restore(str(self.folder / UNFINISHED / f"epoch-{len(self.history)}"))
+    def restore(self, epoch: int) -> None:
+        log.info("taking up the state after epoch %d", epoch + 1)
+        self.state.read(str(self._path(epoch)))
 
     def is_over(self) -> bool:
         return bool(self.history) and len(self.history) - 1 - best_epoch(self.history) >= self.patience_epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.states.save(checkpoint_number=epoch + 1)
+        self.state.write(str(self._path(epoch)))
         self.history.append({name: float(value) for name, value in (logs or {}).items()})
-        if best_epoch(self.history) == epoch:
-            self.network.save_weights(self.best_weights)
         with (self.folder / HISTORY).open("a", newline="") as file:
             writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
             if epoch == 0:
                 writer.writeheader()
             writer.writerow(self.history[-1])
+        kept = {self._path(epoch).name, self._path(best_epoch(self.history)).name}
+        for path in (self.folder / UNFINISHED).iterdir():
+            if path.stem not in kept:
+                path.unlink()
         self.network.stop_training = self.is_over()
+
+    def _path(self, epoch: int) -> Path:
+        return self.folder / UNFINISHED / f"epoch-{epoch + 1}"

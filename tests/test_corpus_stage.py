@@ -1,0 +1,299 @@
+"""The corpus stage, from a folder of sound files to its tables: shares, what is rejected, noise, labels."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from pipeline import config
+from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN
+from pipeline.corpora import manifest
+from pipeline.corpora.manifest import OFFICIAL, SPLITS, TESTING, TRAINING, VALIDATION, Clip
+from pipeline.errors import CorpusError
+from pipeline.stages import corpus
+
+RATE_HZ = 16_000
+# A speaker whom the official hash puts into each split.
+SPEAKERS = {TRAINING: "0a9f9af7", VALIDATION: "026290a7", TESTING: "0c40e715"}
+TEST_FOLDER = "speech_commands_test_set_v0.02"
+
+
+def tone(path: Path, pitch_hz: float = 440.0, seconds: float = 0.25) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(2 * np.pi * pitch_hz * np.arange(int(seconds * RATE_HZ)) / RATE_HZ), RATE_HZ)
+
+
+def say(root: Path, word: str, training: int, validation: int, testing: int) -> None:
+    """Recordings of a word in the layout of Speech Commands, so many of them in each split."""
+    for split, takes in zip(SPLITS, (training, validation, testing), strict=True):
+        for take in range(takes):
+            tone(root / word / f"{SPEAKERS[split]}_nohash_{take}.wav", 300 + 10 * take)
+
+
+def hiss(root: Path) -> None:
+    """Noise of the corpus's own; without it the stage makes some."""
+    (root / BACKGROUND_NOISE).mkdir(parents=True)
+    soundfile.write(
+        root / BACKGROUND_NOISE / "hiss.wav", np.random.default_rng(0).normal(0, 0.05, 10 * RATE_HZ), RATE_HZ
+    )
+
+
+def make(source: Path, out: Path, kind: str = "speech_commands", **settings: Any) -> str:
+    return corpus.run(config.load(corpus={"kind": kind, "source": str(source), **settings}), out.parent / "data", out)
+
+
+def count(clips: list[Clip]) -> dict[str, Counter[str]]:
+    """Clips of each label in each split."""
+    splits = sorted({clip.split for clip in clips})
+    return {split: Counter(clip.label for clip in clips if clip.split == split) for split in splits}
+
+
+def rejected(folder: Path) -> dict[str, str]:
+    with (folder / "rejected.csv").open(newline="", encoding="utf-8") as file:
+        return {row["path"]: row["reason"] for row in csv.DictReader(file)}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """In each split 40, 10 and 6 clips of keywords, and more of other words than are wanted."""
+    root = tmp_path / "source"
+    for word in ("yes", "no"):
+        say(root, word, 20, 5, 3)
+    for word in ("bed", "cat"):
+        say(root, word, 15, 5, 5)
+    hiss(root)
+    return root
+
+
+SHARES: dict[str, Any] = {
+    "keywords": ["yes", "no"],
+    "training_unknown_percent": 50.0,
+    "training_silence_percent": 30.0,
+    "unknown_percent": 25.0,
+    "silence_percent": 20.0,
+}
+
+
+# --- shares ---
+
+
+def test_each_split_gets_its_share_of_other_words_and_of_silence(source: Path, tmp_path: Path) -> None:
+    message = make(source, tmp_path / "corpus", **SHARES)
+    clips = manifest.read(tmp_path / "corpus")
+    assert count(clips) == {
+        "training": {"yes": 20, "no": 20, UNKNOWN: 20, SILENCE: 12, BACKGROUND_NOISE: 1},
+        "validation": {"yes": 5, "no": 5, UNKNOWN: 3, SILENCE: 2, BACKGROUND_NOISE: 1},  # 2.5 is rounded up
+        "testing": {"yes": 3, "no": 3, UNKNOWN: 2, SILENCE: 2, BACKGROUND_NOISE: 1},  # 1.5 and 1.2 are
+    }
+    assert message == "training 72, validation 15, testing 10 clips; 2 keywords"
+    assert {clip.word for clip in clips if clip.label == UNKNOWN} == {"bed", "cat"}
+    assert all(clip.speaker == SPEAKERS[clip.split] for clip in clips if clip.source == "speech_commands")
+
+
+def test_the_draw_is_the_same_each_time_and_another_with_another_seed(source: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        make(source, tmp_path / name, seed=seed, **SHARES)
+    assert digests(tmp_path / "one") == digests(tmp_path / "again")
+    one, other = manifest.read(tmp_path / "one"), manifest.read(tmp_path / "other")
+    assert count(one) == count(other)
+    for label, same in (("yes", True), ("no", True), (UNKNOWN, False), (SILENCE, False)):
+        drawn = [{clip.sha256 for clip in clips if clip.label == label} for clips in (one, other)]
+        assert (drawn[0] == drawn[1]) == same, label
+    for clip in one:
+        manifest.content(tmp_path / "one", clip)  # raises if it is not what the table says
+
+
+def test_recorded_silence_counts_and_too_few_other_words_are_all_kept(tmp_path: Path) -> None:
+    for word, takes in (("lamp", 20), ("door", 20), (SILENCE, 30), (UNKNOWN, 10)):
+        for take in range(takes):
+            tone(tmp_path / "own" / word / f"0a9f9af7_nohash_{take}.wav")
+    hiss(tmp_path / "own")
+    shares: dict[str, Any] = {
+        "training_unknown_percent": 100.0,
+        "training_silence_percent": 100.0,
+        "silence_percent": 50.0,
+    }
+    make(tmp_path / "own", tmp_path / "corpus", kind="folder", split_by="take", **shares)
+    clips = manifest.read(tmp_path / "corpus")
+    assert count(clips) == {
+        "training": {"lamp": 16, "door": 16, UNKNOWN: 8, SILENCE: 32, BACKGROUND_NOISE: 1},
+        "validation": {"lamp": 2, "door": 2, UNKNOWN: 1, SILENCE: 3, BACKGROUND_NOISE: 1},  # one more than wanted
+        "testing": {"lamp": 2, "door": 2, UNKNOWN: 1, SILENCE: 3, BACKGROUND_NOISE: 1},
+    }
+    made = [clip.split for clip in clips if clip.label == SILENCE and clip.source == "noise"]
+    assert made == [TRAINING] * 8
+
+
+def test_the_official_test_archive_is_a_split_of_its_own_and_whole(source: Path, tmp_path: Path) -> None:
+    official = {"yes": 2, "no": 1, UNKNOWN: 7, SILENCE: 4}
+    for word, takes in official.items():
+        for take in range(takes):
+            tone(source / TEST_FOLDER / word / f"{SPEAKERS[TRAINING]}_nohash_{take}.wav")
+    message = make(source, tmp_path / "corpus", **SHARES)
+    clips = manifest.read(tmp_path / "corpus")
+    found = count(clips)
+    assert found.pop(OFFICIAL) == official
+    assert message.startswith("training 72, validation 15, testing 10, official_testing 14 clips")
+    assert {split: sum(labels.values()) for split, labels in found.items()} == {
+        "training": 73, "validation": 16, "testing": 11,
+    }  # fmt: skip
+    assert all((TEST_FOLDER in clip.path) == (clip.split == OFFICIAL) for clip in clips)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [({"keywords": ["no", "cat", "bed"]}, ["no", "cat", "bed"]), ({}, ["bed", "cat", "no", "yes"])],
+)
+def test_labels_are_in_the_order_given_or_sorted(
+    settings: dict[str, list[str]], expected: list[str], source: Path, tmp_path: Path
+) -> None:
+    make(source, tmp_path / "corpus", kind="folder", **settings)
+    assert (tmp_path / "corpus" / "labels.txt").read_text().splitlines() == [SILENCE, UNKNOWN, *expected]
+
+
+# --- what can't be used ---
+
+
+def spoil(source: Path) -> dict[Path, str]:
+    """Files of each kind that can't be used, and the reason to be given."""
+    reasons = {
+        source / "yes" / f"{SPEAKERS[split]}_nohash_{name}.wav": reason
+        for split, name, reason in (
+            (TRAINING, "empty", "empty file"),
+            (TRAINING, "nan", "holds NaN or infinity"),
+            (VALIDATION, "short", "too short: 199 ms, at least 200 ms are needed"),
+            (TESTING, "pointer", "a Git LFS pointer instead of audio; fetch the real file first"),
+            (TRAINING, "text", "not readable as audio"),
+        )
+    }
+    empty, nan, short, pointer, text = reasons
+    empty.touch()
+    soundfile.write(nan, np.array([0.1] * 8_000 + [np.nan] * 10), RATE_HZ, subtype="FLOAT")
+    tone(short, seconds=0.199)
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    text.write_text("These are notes on the recordings.\n")
+    noise = source / BACKGROUND_NOISE / "click.wav"
+    tone(noise, seconds=0.5)
+    return {**reasons, noise: "too short: 500 ms, at least 1000 ms are needed"}
+
+
+def test_each_file_that_cannot_be_used_is_listed_with_its_reason_and_counted(source: Path, tmp_path: Path) -> None:
+    make(source, tmp_path / "before", **SHARES)
+    reasons = spoil(source)
+    message = make(source, tmp_path / "corpus", max_rejected_percent=50.0, **SHARES)
+    listed = rejected(tmp_path / "corpus")
+    assert listed.keys() == {str(path) for path in reasons}
+    for path, reason in reasons.items():
+        assert listed[str(path)].startswith(reason)
+    assert message.endswith(f"; {len(reasons)} rejected, see {tmp_path}/corpus/rejected.csv")
+    assert manifest.read(tmp_path / "corpus") == manifest.read(
+        tmp_path / "before"
+    )  # the rest is as if they weren't there
+    assert rejected(tmp_path / "before") == {}
+
+
+def test_more_than_the_set_share_of_them_stops_the_stage(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    for word in ("yes", "no"):
+        say(source, word, 8, 4, 4)
+    hiss(source)
+    (source / "no" / f"{SPEAKERS[TRAINING]}_nohash_8.wav").touch()
+    (source / "no" / f"{SPEAKERS[TESTING]}_nohash_8.wav").touch()
+    for number in range(5):
+        tone(source / BACKGROUND_NOISE / f"{number}.wav", seconds=2)  # 40 files in all, two of them empty
+    make(source, tmp_path / "corpus", keywords=["yes", "no"], max_rejected_percent=5.0)
+    older = digests(tmp_path / "corpus")
+    with pytest.raises(CorpusError) as caught:
+        make(source, tmp_path / "corpus", keywords=["yes", "no"], max_rejected_percent=4.9)
+    message = str(caught.value)
+    assert "2 of 40 files can't be used (5.0 %, at most 4.9 %)" in message
+    assert "corpus.max_rejected_percent" in message
+    (listing,) = (word for word in message.split() if word.endswith("rejected.csv"))
+    assert set(rejected(Path(listing).parent).values()) == {"empty file"}
+    assert len(rejected(Path(listing).parent)) == 2
+    assert "\n" not in message
+    assert digests(tmp_path / "corpus") == older
+
+
+def test_a_keyword_of_which_no_clip_can_be_used_is_named(source: Path, tmp_path: Path) -> None:
+    for path in (source / "no").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(CorpusError, match="no usable training clip of no;"):
+        make(source, tmp_path / "corpus", max_rejected_percent=100.0, **SHARES)
+    assert not (tmp_path / "corpus").exists()
+
+
+def test_a_split_may_lack_one_keyword_with_a_warning_but_not_all(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in (source / "no").glob(f"{SPEAKERS[TESTING]}*"):
+        path.write_bytes(b"")
+    with caplog.at_level(logging.WARNING):
+        make(source, tmp_path / "corpus", max_rejected_percent=50.0, **SHARES)
+    (warning,) = caplog.messages
+    assert warning.startswith("no testing clip of no:")
+    for path in (source / "yes").glob(f"{SPEAKERS[TESTING]}*"):
+        path.write_bytes(b"")
+    with pytest.raises(CorpusError, match="no usable testing clip of yes, no;"):
+        make(source, tmp_path / "other", max_rejected_percent=50.0, **SHARES)
+
+
+# --- noise ---
+
+
+def pitch_hz(path: Path) -> float | None:
+    """Frequency of a tone; None where the sound is none."""
+    samples, rate_hz = soundfile.read(path)
+    power = np.square(np.abs(np.fft.rfft(samples * np.hanning(len(samples)))))
+    loudest = int(power.argmax())
+    is_tone = power[max(loudest - 3, 0) : loudest + 4].sum() > 0.9 * power.sum() > 0
+    return loudest * rate_hz / len(samples) if is_tone else None
+
+
+def test_each_split_hears_its_own_stretch_of_the_noise(tmp_path: Path) -> None:
+    """A recording whose pitch changes where the splits do: no split may hear the pitch of another."""
+    source, pitches_hz = tmp_path / "source", {TRAINING: 500.0, VALIDATION: 1_500.0, TESTING: 3_000.0}
+    percents = {TRAINING: 60, VALIDATION: 25, TESTING: 15}
+    for word in ("yes", "no"):
+        say(source, word, 40, 0, 0)
+    stretches = [
+        np.sin(2 * np.pi * pitches_hz[split] * np.arange(percent * 20 * RATE_HZ // 100) / RATE_HZ)
+        for split, percent in percents.items()
+    ]
+    (source / BACKGROUND_NOISE).mkdir()
+    soundfile.write(source / BACKGROUND_NOISE / "siren.flac", 0.3 * np.concatenate(stretches), RATE_HZ)
+    make(
+        source, tmp_path / "corpus", kind="folder", split_by="take", validation_percent=25.0, testing_percent=15.0,
+        training_silence_percent=100.0, silence_percent=100.0,
+    )  # fmt: skip
+
+    clips = manifest.read(tmp_path / "corpus")
+    for split in SPLITS:
+        (piece,) = (c for c in clips if c.label == BACKGROUND_NOISE and c.split == split)
+        assert pitch_hz(tmp_path / "corpus" / piece.path) == pytest.approx(pitches_hz[split], rel=0.01)
+        assert soundfile.info(tmp_path / "corpus" / piece.path).duration == percents[split] / 5
+        made = [c for c in clips if c.label == SILENCE and c.split == split]
+        heard = [pitch for clip in made if (pitch := pitch_hz(tmp_path / "corpus" / clip.path))]
+        assert len(heard) >= len(made) / 5  # the others are coloured noise, or next to nothing
+        np.testing.assert_allclose(heard, pitches_hz[split], rtol=0.01)
+
+
+def test_a_corpus_without_noise_of_its_own_is_given_some(source: Path, tmp_path: Path) -> None:
+    (source / BACKGROUND_NOISE / "hiss.wav").unlink()
+    make(source, tmp_path / "corpus", **SHARES)
+    noise = [clip for clip in manifest.read(tmp_path / "corpus") if clip.label == BACKGROUND_NOISE]
+    assert {split: sum(clip.split == split for clip in noise) for split in SPLITS} == dict.fromkeys(SPLITS, 10)
+    assert len({clip.sha256 for clip in noise}) == 30
