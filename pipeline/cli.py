@@ -6,18 +6,20 @@ import functools
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline import config
 from pipeline.config import Settings
-from pipeline.errors import MissingExtra, PipelineError, SettingsError
+from pipeline.errors import AudioError, MissingExtra, PipelineError, SettingsError
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(dir_okay=False, path_type=Path)
+if TYPE_CHECKING:
+    from pipeline.device.recognizer import Result
+
+PATH = click.Path(path_type=Path)  # what is wrong with one is said by whatever reads it, in one line
 
 
 class OneLineErrors(click.Group):
@@ -54,9 +56,9 @@ def main() -> None:
 def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command `settings`, from the file and the corpus variables that `make` exports."""
 
-    @click.option("--params", type=FILE, envvar="PARAMS", show_envvar=True, help="Settings file, see params/.")
+    @click.option("--params", type=PATH, envvar="PARAMS", show_envvar=True, help="Settings file, see params/.")
     @click.option("--corpus-kind", envvar="CORPUS", show_envvar=True, help="synthetic, speech_commands or folder.")
-    @click.option("--source", type=FOLDER, envvar="SOURCE", show_envvar=True, help="Folder of recordings.")
+    @click.option("--source", type=PATH, envvar="SOURCE", show_envvar=True, help="Folder of recordings.")
     @click.option("--words", envvar="WORDS", show_envvar=True, help="Keywords, with commas between them.")
     @functools.wraps(command)
     def wrapped(
@@ -88,7 +90,7 @@ def stage(*inputs: str) -> Callable[[Callable[..., Any]], click.Command]:
 
         wrapped = with_settings(command)
         for name in reversed((*inputs, "out")):
-            wrapped = click.argument(name, type=FOLDER)(wrapped)
+            wrapped = click.argument(name, type=PATH)(wrapped)
         return main.command()(wrapped)
 
     return decorate
@@ -103,7 +105,7 @@ def _show(result: Any, out: Path) -> None:
 
 
 @main.command()
-@click.argument("folder", type=FOLDER)
+@click.argument("folder", type=PATH)
 @with_settings
 def settings(settings: Settings, folder: Path) -> None:
     """Write each section of the settings to FOLDER, touching only what changed; `make` compares them."""
@@ -185,8 +187,8 @@ def report(settings: Settings, **folders: Path) -> Any:
 
 
 @main.command()
-@click.argument("bundle", type=FOLDER)
-@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.argument("bundle", type=PATH)
+@click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @click.option(
     "--format",
     "form",
@@ -196,15 +198,27 @@ def report(settings: Settings, **folders: Path) -> Any:
     help="For people or for programs.",
 )
 def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
-    """Say which word each sound FILE holds, by the recogniser in BUNDLE."""
+    """Say which word each sound FILE holds, by the recogniser in BUNDLE: the label with the best score."""
     from pipeline.device import Recognizer, audio
 
     recognizer = Recognizer.load(bundle)
-    results = [(path, recognizer.classify(audio.read(path, recognizer.audio.sample_rate_hz))) for path in files]
+    results, unusable = [], False
+    for path in files:
+        try:
+            results.append((path, recognizer.classify(audio.read(path, recognizer.audio.sample_rate_hz))))
+        except AudioError as error:
+            unusable = True
+            click.echo(f"Error: {error}", err=True)
+    _show_results(results, recognizer.labels, form)
+    if unusable:
+        raise SystemExit(1)
+
+
+def _show_results(results: Sequence[tuple[Path, Result]], labels: Sequence[str], form: str) -> None:
     if form == "json":
         rows = [{"file": str(path), "label": r.label, "score": r.score, "scores": r.scores} for path, r in results]
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    width = max(len(label) for label in recognizer.labels)
+    width = max(map(len, labels))
     for path, result in results:
         click.echo(f"{result.label:{width}}  {result.score:.3f}  {path}")

@@ -110,7 +110,7 @@ def test_the_draw_is_the_same_each_time_and_another_with_another_seed(source: Pa
     one, other = manifest.read(tmp_path / "one"), manifest.read(tmp_path / "other")
     assert count(one) == count(other)
     for label, same in (("yes", True), ("no", True), (UNKNOWN, False), (SILENCE, False)):
-        drawn = [{clip.sha256 for clip in clips if clip.label == label} for clips in (one, other)]
+        drawn = [{(clip.path, clip.sha256) for clip in clips if clip.label == label} for clips in (one, other)]
         assert (drawn[0] == drawn[1]) == same, label
     for clip in one:
         manifest.content(tmp_path / "one", clip)  # raises if it is not what the table says

@@ -147,7 +147,14 @@ def test_an_edited_clip_is_refused(copy: Path) -> None:
     ("variables", "expected"),
     [
         ({"PARAMS": "no/such.toml"}, "Error: no/such.toml: no such settings file; see params/ for examples"),
-        ({"SOURCE": "no/such/folder"}, "Error: no/such/folder: no such folder; SOURCE must be a folder of recordings"),
+        (
+            {"SOURCE": "no/such/folder", "CORPUS": "folder"},
+            "Error: no/such/folder: no such folder; SOURCE must be a folder of recordings",
+        ),
+        (
+            {"SOURCE": "tests"},
+            "Error: settings: corpus.source is given, but speech is made: set CORPUS to folder or speech_commands",
+        ),
         ({"WORDS": "yes,,no"}, "Error: settings: corpus.keywords: a word is empty; remove it from the list"),
         ({"CORPUS": "tape"}, "Error: settings: corpus.kind 'tape': choose one of synthetic, speech_commands, folder"),
     ],
@@ -241,8 +248,31 @@ def test_classify_refuses_what_it_cannot_read(tiny_build: Path, tmp_path: Path) 
     text = tmp_path / "notes.wav"
     text.write_text("not sound")
     assert str(text) in one_line_error(run_pipeline("classify", tiny_build / "bundle", text))
-    assert "no such file" in one_line_error(run_pipeline("classify", tmp_path, text)).lower()
+    assert "no such file" in one_line_error(run_pipeline("classify", tmp_path, text))
+    assert "no such file" in one_line_error(run_pipeline("classify", text, text))
     assert "No such file" in one_line_error(run_pipeline("classify", tiny_build / "bundle", tmp_path / "gone.wav"))
+
+
+def test_classify_names_what_it_cannot_read_and_classifies_the_rest(tiny_build: Path, tmp_path: Path) -> None:
+    empty, good = tmp_path / "empty.wav", tiny_build / "bundle" / "golden" / "00.wav"
+    empty.touch()
+    result = run_pipeline("classify", tiny_build / "bundle", empty, good, "--format", "json")
+    assert result.returncode == 1
+    assert f"Error: {empty}: empty file" in result.stderr
+    assert [row["file"] for row in json.loads(result.stdout)] == [str(good)]
+
+
+def test_the_python_of_the_readme_runs(tiny_build: Path) -> None:
+    code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    code = code.replace("build/synthetic", str(tiny_build)).replace("some.wav", f"{tiny_build}/bundle/golden/00.wav")
+    result = subprocess.run([PYTHON, "-c", code], cwd=ROOT, env=CLEAN, capture_output=True, text=True, check=True)
+    assert result.stdout.split()[0] in LABELS
+
+
+def test_clean_removes_what_the_stages_made_and_nothing_else(copy: Path) -> None:
+    (copy / "thesis.txt").write_text("mine")
+    assert run_make(copy, "clean").returncode == 0
+    assert [path.name for path in copy.iterdir()] == ["thesis.txt"]
 
 
 def test_the_report_needs_no_other_host(tiny_build: Path) -> None:

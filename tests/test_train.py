@@ -92,7 +92,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(
     losses = [float(row["val_loss"]) for row in rows(tmp_path / "train")]
     best = int(np.argmin(losses))
     assert len(losses) == best + 3 < 30
-    assert f"epochs: {best + 1}," in message
+    assert f"loss: {best + 1}," in message
     clips, index = shards.read(tiny_build / "features" / "validation").originals()
     network = model.load(tmp_path / "train" / "model.keras")
     network.compile(loss=train._loss(wild))

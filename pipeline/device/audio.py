@@ -20,7 +20,7 @@ MAX_LEVEL = 16.0  # mixing in floating point may go beyond full scale, but not b
 _POINTERS = {b"version https://git-lfs": "a Git LFS pointer", b"/annex/objects": "a git-annex pointer"}
 
 
-def read(path: Path, sample_rate_hz: int, min_ms: int = 0) -> Samples:
+def read(path: str | Path, sample_rate_hz: int, min_ms: int = 0) -> Samples:
     """Read a sound file of any format, rate and channel count that libsndfile knows.
 
     Returns
@@ -34,7 +34,7 @@ def read(path: Path, sample_rate_hz: int, min_ms: int = 0) -> Samples:
         If the file is unreadable, empty, shorter than `min_ms`, or holds NaN or infinity; with a reason.
     """
     try:
-        content = path.read_bytes()
+        content = Path(path).read_bytes()
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror}") from None
     try:

@@ -34,7 +34,8 @@ def run(settings: Settings, features: Path, out: Path) -> str:
         shutil.copy(features / manifest.LABELS, work)
         history = read_history(work)
     best = best_epoch(history)
-    return f"best of {len(history)} epochs: {best + 1}, validation accuracy {history[best]['val_accuracy']:.2%}"
+    accuracy = history[best]["val_accuracy"]
+    return f"best of {len(history)} epochs by validation loss: {best + 1}, validation accuracy {accuracy:.2%}"
 
 
 def strategy_for(devices: Sequence[tf.config.LogicalDevice]) -> tf.distribute.Strategy:
