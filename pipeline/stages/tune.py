@@ -35,7 +35,7 @@ def run(settings: Settings, features: Path, export: Path, out: Path) -> str:
 def thresholds(
     scores: NDArray[np.float32], truth: NDArray[np.int32], labels: list[str], false_accept_percent: float
 ) -> dict[str, float]:
-    """For each keyword the score that at most the given share of other clips is above.
+    """For each keyword the lowest score that no more than the given share of other clips is above.
 
     Parameters
     ----------
@@ -47,6 +47,7 @@ def thresholds(
     found = {}
     for number, label in enumerate(labels):
         if label not in (SILENCE, UNKNOWN):
-            others = scores[truth != number, number]
-            found[label] = float(np.quantile(others, 1 - false_accept_percent / 100, method="higher"))
+            others = np.sort(scores[truth != number, number])[::-1]
+            allowed = int(len(others) * false_accept_percent / 100)
+            found[label] = float(others[allowed])
     return found
