@@ -31,7 +31,9 @@ class OneLineErrors(click.Group):
         except PipelineError as error:
             raise Failure(str(error), error.exit_code) from error
         except OSError as error:
-            raise Failure(f"{error.filename or 'system'}: {error.strerror or error}", 1) from error
+            # numpy says how many bytes it could not write, and neither where nor why.
+            what = error.strerror or f"{error}; is the disk full?"
+            raise Failure(f"{error.filename}: {what}" if error.filename else what, 1) from error
 
 
 class Failure(click.ClickException):

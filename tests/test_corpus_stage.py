@@ -297,3 +297,19 @@ def test_a_corpus_without_noise_of_its_own_is_given_some(source: Path, tmp_path:
     noise = [clip for clip in manifest.read(tmp_path / "corpus") if clip.label == BACKGROUND_NOISE]
     assert {split: sum(clip.split == split for clip in noise) for split in SPLITS} == dict.fromkeys(SPLITS, 10)
     assert len({clip.sha256 for clip in noise}) == 30
+
+
+def test_an_interrupted_run_leaves_no_noise_of_recordings_that_are_gone(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(corpus.manifest, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        make(source, tmp_path / "corpus", **SHARES)
+    monkeypatch.undo()
+    (source / BACKGROUND_NOISE / "hiss.wav").rename(source / BACKGROUND_NOISE / "tap.wav")
+    make(source, tmp_path / "corpus", **SHARES)
+    make(source, tmp_path / "fresh", **SHARES)
+    assert digests(tmp_path / "corpus") == digests(tmp_path / "fresh")

@@ -22,14 +22,14 @@ def percent_above(values: np.ndarray, threshold: float) -> float:
 # --- thresholds ---
 
 
-def test_the_threshold_leaves_the_set_share_of_other_clips_above() -> None:
-    """A quarter of nine other clips is two: 0.8 and 0.9; the clips of the word itself have no say."""
-    others = np.array([0.3, 0.9, 0.1, 0.5, 0.7, 0.2, 0.8, 0.4, 0.6], np.float32)
-    scores = np.zeros((14, 4), np.float32)
-    scores[:9, YES], scores[9:, YES] = others, [0.05, 0.65, 0.75, 0.95, 1.0]
-    truth = np.array([SILENCE, UNKNOWN, NO] * 3 + [YES] * 5, np.int32)
-    found = thresholds(scores, truth, LABELS, 25.0)
-    assert found["yes"] == np.float32(0.7)
+@pytest.mark.parametrize(("percent", "expected"), [(1.0, 1.0), (19.9, 0.9), (20.0, 0.8), (29.9, 0.8), (99.0, 0.1)])
+def test_the_threshold_leaves_the_set_share_of_other_clips_above(percent: float, expected: float) -> None:
+    """A fifth of ten other clips is two, 0.9 and 1.0, even if those of the word itself are below or above."""
+    others = [0.3, 0.9, 0.1, 0.5, 0.7, 0.2, 1.0, 0.8, 0.4, 0.6]
+    scores = np.zeros((15, 4), np.float32)
+    scores[:, YES] = [*others, 0.05, 0.65, 0.75, 0.95, 1.0]
+    truth = np.array([SILENCE, UNKNOWN, NO, SILENCE, UNKNOWN, NO, SILENCE, UNKNOWN, NO, NO] + [YES] * 5, np.int32)
+    assert thresholds(scores, truth, LABELS, percent)["yes"] == np.float32(expected)
 
 
 @pytest.mark.parametrize("step", [0.0, 0.05], ids=["all scores differ", "many scores are equal"])

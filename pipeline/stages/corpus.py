@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -136,6 +137,8 @@ def _draw_unknown(clips: Sequence[Clip], settings: Settings) -> list[Clip]:
 
 def _noise_and_silence(recordings: Sequence[Path], clips: Sequence[Clip], work: Path, settings: Settings) -> list[Clip]:
     """Noise to mix in, and clips of it that are the silence class; each split has its own part of a recording."""
+    for folder_name in ("noise", "silence"):  # an interrupted run may have made them from other recordings
+        shutil.rmtree(work / folder_name, ignore_errors=True)
     sources = list(recordings) or noise.recordings(settings, work)
     pieces = noise.cut(sources, work, settings)
     made = []

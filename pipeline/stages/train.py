@@ -67,9 +67,8 @@ def _train(settings: Settings, features: Path, work: Path) -> None:
             _fit(network, keeper, settings, features, work)
         keeper.restore(best_epoch(keeper.history))
     except tf.errors.OpError as error:
-        raise PipelineError(
-            f"training stopped: {error.message.splitlines()[0]}; mend that and run: make train"
-        ) from error
+        reason = error.message.splitlines()[0].rpartition("}} ")[2]  # without the name of TensorFlow's inner function
+        raise PipelineError(f"training stopped: {reason}; mend that and run: make train") from error
     tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
     trained = _build(settings, features)
     trained.set_weights(network.get_weights())
