@@ -19,7 +19,8 @@ from pipeline import config
 from pipeline.config import Settings
 from pipeline.corpora import espeak, synthetic
 from pipeline.corpora.manifest import SPLITS, TESTING, TRAINING, VALIDATION, Found
-from pipeline.errors import CorpusError, MissingExtra
+from pipeline.corpora.process import in_fresh_process
+from pipeline.errors import CorpusError, MissingExtra, PipelineError
 
 WORDS = ("yes", "stop")
 ACCENTS = ("en-us", "en-gb-scotland")
@@ -179,13 +180,13 @@ def test_more_variants_than_there_are(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_unknown_words_that_sound_like_a_keyword_are_left_out() -> None:
     context = synthetic._clean_context()
     vocabulary = ["happy", "one", "table"]
-    _, homophones = synthetic._in_fresh_process(context, synthetic._probe, ("Happy", "won"), vocabulary, ACCENTS, "f1")
+    _, homophones = in_fresh_process(context, "broken", synthetic._probe, ("Happy", "won"), vocabulary, ACCENTS, "f1")
     assert homophones == {"happy", "one"}
 
 
 def test_a_process_that_dies_is_reported() -> None:
-    with pytest.raises(CorpusError, match="broke off, exit code 3; run: make corpus"):
-        synthetic._in_fresh_process(synthetic._clean_context(), os._exit, 3)
+    with pytest.raises(PipelineError, match=r"broke off; run: make corpus \(exit code 3\)"):
+        in_fresh_process(synthetic._clean_context(), synthetic.BROKEN_OFF, os._exit, 3)
 
 
 def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,17 +10,13 @@ import math
 import multiprocessing
 import re
 import shutil
-import signal
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
-from multiprocessing.connection import Connection
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
@@ -28,6 +24,7 @@ from pipeline.config import TEN_WORDS, Corpus, Settings
 from pipeline.corpora import espeak
 from pipeline.corpora.manifest import TESTING, TRAINING, VALIDATION, Candidate, Found
 from pipeline.corpora.noise import seeded
+from pipeline.corpora.process import in_fresh_process
 from pipeline.device import audio
 from pipeline.device.audio import Samples
 from pipeline.errors import CorpusError
@@ -43,7 +40,7 @@ TRIM_DB = -50.0  # below the peak; final fricatives are this faint
 SILENT_PEAK = 3e-4
 TRIM_MARGIN_MS = 20
 
-T = TypeVar("T")
+BROKEN_OFF = "a process of eSpeak NG broke off; run: make corpus"
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,9 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     order = seeded(corpus.seed, "variants").permutation(len(usable))
     variants = [usable[index] for index in order[: corpus.variants]]
     context = _clean_context()
-    lengths_ms, homophones = _in_fresh_process(context, _probe, keywords, _vocabulary(), corpus.accents, variants[0])
+    lengths_ms, homophones = in_fresh_process(
+        context, BROKEN_OFF, _probe, keywords, _vocabulary(), corpus.accents, variants[0]
+    )
     warnings = _check_lengths(lengths_ms, settings)
     if len(variants) < corpus.variants:
         warnings.append(f"corpus.variants is {corpus.variants}, eSpeak NG has {len(variants)}: all are used")
@@ -199,43 +198,15 @@ def _clean_context() -> BaseContext:
     return context
 
 
-def _in_fresh_process(context: BaseContext, task: Callable[..., T], *arguments: object) -> T:
-    """Result of a task, run in a process of its own.
-
-    An executor would do, but leaves its idle processes behind when this one is killed.
-    """
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_answer, args=(sender, task, *arguments), daemon=True)  # type: ignore[attr-defined]
-    process.start()
-    sender.close()
-    try:
-        result: T | Exception = receiver.recv()
-    except EOFError:
-        process.join()
-        raise CorpusError(f"a process of eSpeak NG broke off, exit code {process.exitcode}; run: make corpus") from None
-    process.join()
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-def _answer(sender: Connection, task: Callable[..., T], *arguments: object) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that waits
-    try:
-        result: T | Exception = task(*arguments)
-    except Exception as error:
-        result = error
-    with suppress(BrokenPipeError):  # nobody waits any more
-        sender.send(result)
-
-
 def _speak_all(scripts: Sequence[_Script], clips: Path, settings: Settings, context: BaseContext, workers: int) -> None:
     from rich.console import Console
     from rich.progress import track
 
     missing = [script for script in scripts if not (clips / script.voice).exists()]
     with ThreadPoolExecutor(workers) as threads:
-        voices = [threads.submit(_in_fresh_process, context, _speak, script, clips, settings) for script in missing]
+        voices = [
+            threads.submit(in_fresh_process, context, BROKEN_OFF, _speak, script, clips, settings) for script in missing
+        ]
         try:
             for voice in track(as_completed(voices), "speaking", len(voices), console=Console(stderr=True)):
                 voice.result()

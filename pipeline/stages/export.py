@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 from pipeline import receipt
 from pipeline.config import BACKGROUND_NOISE, Settings
 from pipeline.corpora import manifest, shards
+from pipeline.corpora.process import in_fresh_process
 from pipeline.device import audio
 from pipeline.device.mfcc import mfcc
 from pipeline.device.recognizer import Normaliser, open_network
@@ -27,34 +29,31 @@ FLOAT, DYNAMIC, INT8 = (f"commands_features_{kind}.tflite" for kind in ("float",
 FILES = {FLOAT: False, DYNAMIC: False, INT8: True}
 # How far the float file may be from Keras; both compute in float32, in another order.
 _FLOAT_TOLERANCE = 1e-3
+BROKEN_OFF = "the TFLite converter broke off; is the disk full, or the folder for temporary files? run: make export"
 
 
 def run(settings: Settings, corpus: Path, features: Path, quantize: Path, out: Path) -> str:
     """Convert, describe, and record what every file says of a few clips of the validation split."""
     inputs = receipt.require(settings, corpus=corpus, features=features, quantize=quantize)
     with receipt.making(out, "export", settings, inputs) as work:
-        network = model.load(quantize / "model.keras")
         normaliser = shards.read_normaliser(features)
-        for name, content in _convert(
-            network, np.load(quantize / "calibration.npy", allow_pickle=False), normaliser
-        ).items():
-            (work / name).write_bytes(content)
+        # Where the converter can't write, as in a full folder for temporary files, it ends the process it runs in.
+        in_fresh_process(multiprocessing.get_context("spawn"), BROKEN_OFF, _convert, quantize, work, normaliser)
         shutil.copy(quantize / manifest.LABELS, work)
         description = _describe(settings, manifest.read_labels(quantize), normaliser)
         (work / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
         golden = _golden(corpus, work, description, settings)
         (work / GOLDEN / "golden.json").write_text(json.dumps({"clips": golden}, ensure_ascii=False), encoding="utf-8")
-        _check_float(network, golden)
+        _check_float(model.load(quantize / "model.keras"), golden)
     return ", ".join(f"{name} {(out / name).stat().st_size / 1e3:.0f} kB" for name in FILES)
 
 
-def _convert(network: tf_keras.Model, calibration: np.ndarray, normaliser: Normaliser) -> dict[str, bytes]:
-    mean, std = normaliser
-    return {
-        FLOAT: convert.to_float(network),
-        DYNAMIC: convert.to_dynamic_range(network),
-        INT8: convert.to_int8(model.after_normaliser(network), (calibration - mean) / std),
-    }
+def _convert(quantize: Path, work: Path, normaliser: Normaliser) -> None:
+    network, (mean, std) = model.load(quantize / "model.keras"), normaliser
+    calibration = (np.load(quantize / "calibration.npy", allow_pickle=False) - mean) / std
+    (work / FLOAT).write_bytes(convert.to_float(network))
+    (work / DYNAMIC).write_bytes(convert.to_dynamic_range(network))
+    (work / INT8).write_bytes(convert.to_int8(model.after_normaliser(network), calibration))
 
 
 def _describe(settings: Settings, labels: list[str], normaliser: Normaliser) -> dict[str, Any]:
