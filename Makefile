@@ -55,12 +55,12 @@ $(call made,quantize): pipeline/stages/quantize.py $(call made,train) $(call rea
 $(call made,export): pipeline/stages/export.py $(call made,quantize) | $(READY)
 	$(RUN) export $(addprefix $(BUILD)/,corpus features quantize) $(@D)
 $(call made,tune): pipeline/stages/tune.py $(call made,export) $(call read,listen) | $(READY)
-	$(RUN) tune $(addprefix $(BUILD)/,features export) $(@D)
+	$(RUN) tune $(addprefix $(BUILD)/,corpus export) $(@D)
 $(call made,evaluate): pipeline/stages/evaluate.py $(call made,tune) | $(READY)
 	$(RUN) evaluate $(addprefix $(BUILD)/,corpus features train quantize export tune) $(@D)
-$(call made,bundle): pipeline/stages/bundle.py $(call made,tune) | $(READY)
-	$(RUN) bundle $(addprefix $(BUILD)/,export tune) $(@D)
-$(call made,report): pipeline/stages/report.py $(call made,evaluate bundle) | $(READY)
+$(call made,bundle): pipeline/stages/bundle.py $(call made,evaluate) | $(READY)
+	$(RUN) bundle $(addprefix $(BUILD)/,export tune evaluate) $(@D)
+$(call made,report): pipeline/stages/report.py $(call made,bundle) | $(READY)
 	$(RUN) report $(addprefix $(BUILD)/,train evaluate bundle) $(@D)
 
 # Made anew when what is pinned changes; the mark is written last, so a broken install is not taken for a whole one.

@@ -150,13 +150,13 @@ def quantize(settings: Settings, **folders: Path) -> Any:
 
 @stage("corpus", "features", "quantize")
 def export(settings: Settings, **folders: Path) -> Any:
-    """Convert to TFLite: float, dynamic range and int8."""
+    """Convert to TFLite: two files that take sound, three that take MFCC."""
     from pipeline.stages import export
 
     return export.run(settings, **folders)
 
 
-@stage("features", "export")
+@stage("corpus", "export")
 def tune(settings: Settings, **folders: Path) -> Any:
     """Choose a threshold for each word, on validation clips."""
     from pipeline.stages import tune
@@ -172,7 +172,7 @@ def evaluate(settings: Settings, **folders: Path) -> Any:
     return evaluate.run(settings, **folders)
 
 
-@stage("export", "tune")
+@stage("export", "tune", "evaluate")
 def bundle(settings: Settings, **folders: Path) -> Any:
     """Put together what a device gets, and check it."""
     from pipeline.stages import bundle
@@ -214,6 +214,18 @@ def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
     _show_results(results, recognizer.labels, form)
     if unusable:
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+def verify(bundle: Path) -> None:
+    """Check BUNDLE on this machine: every file's hash, labels and metadata, and the scores of its golden clips."""
+    from pipeline.device.bundle import verify
+
+    differences = verify(bundle)
+    width = max(map(len, differences))
+    for file, difference in differences.items():
+        click.echo(f"{file:{width}}  as made; scores differ by at most {difference:.1e}")
 
 
 def _show_results(results: Sequence[tuple[Path, Result]], labels: Sequence[str], form: str) -> None:

@@ -33,14 +33,14 @@ class Stage:
 
 
 STAGES = {
-    "corpus": Stage(("audio", "corpus")),
+    "corpus": Stage(("audio", "corpus"), format=2),
     "features": Stage(("audio", "features", "augment")),
     "train": Stage(("model", "train")),
     "quantize": Stage(("quantize",)),
-    "export": Stage(()),
+    "export": Stage((), format=2),
     "tune": Stage(("listen",)),
     "evaluate": Stage(("listen",)),
-    "bundle": Stage(()),
+    "bundle": Stage((), format=2),
     "report": Stage(()),
 }
 

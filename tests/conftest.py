@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FILES = [
+    "commands.tflite",
+    "commands_float.tflite",
+    *(f"commands_features_{k}.tflite" for k in ("float", "dynamic", "int8")),
+]
 TINY = ROOT / "params" / "tiny.toml"
 # What `make` or a person's shell may have set must not reach the builds that tests make.
 INHERITED = ("CORPUS", "SOURCE", "WORDS", "PARAMS", "BUILD", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")

@@ -25,7 +25,7 @@ FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 FLOORS = {"ground": 0, "device": 1, "corpora": 2, "network": 2, "stages": 3, "cli": 4}
 GROUND = {"pipeline", "pipeline.errors", "pipeline.config", "pipeline.receipt"}
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "librosa"}
-DEVICE_SET = {"numpy", "ai-edge-litert", "click", "soundfile", "soxr"}
+DEVICE_SET = {"numpy", "ai-edge-litert", "click", "flatbuffers", "soundfile", "soxr"}
 
 
 # --- imports ---

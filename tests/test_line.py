@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import CLEAN, ROOT, TINY, run_make
+from conftest import CLEAN, FILES, ROOT, TINY, run_make
 
 from pipeline.receipt import STAGES
 
@@ -193,7 +193,7 @@ def test_the_metrics_follow_from_the_predictions(tiny_build: Path) -> None:
         rows = list(csv.DictReader(file))
     assert metrics["labels"] == LABELS
     models = metrics["splits"]["testing"]["models"]
-    assert set(models) == {"keras", *(f"commands_features_{kind}.tflite" for kind in ("float", "dynamic", "int8"))}
+    assert set(models) == {"keras", *FILES}
     reference = [max(LABELS, key=lambda label: float(row[f"keras:{label}"])) for row in rows]
     for name, figures in models.items():
         found = [max(LABELS, key=lambda label: float(row[f"{name}:{label}"])) for row in rows]
@@ -204,7 +204,8 @@ def test_the_metrics_follow_from_the_predictions(tiny_build: Path) -> None:
         assert 0 <= low < figures["accuracy"] < high <= 1
         changed = [a != b for a, b in zip(found, reference, strict=True)]
         assert figures["labels_changed"] == pytest.approx(np.mean(changed), abs=2.5 / len(rows))  # six digits may tie
-    assert models["commands_features_float.tflite"]["labels_changed"] == 0
+    for name in ("commands_float.tflite", "commands_features_float.tflite"):
+        assert models[name]["labels_changed"] == 0
     assert "synthetic" in metrics["data"]["origin"]
 
 
@@ -218,18 +219,18 @@ def test_calibration_clips_are_of_the_training_split(tiny_build: Path) -> None:
     assert len(set(chosen)) == len(chosen)
 
 
-def test_classify_says_the_same_as_the_golden_scores_and_loads_no_tensorflow(tiny_build: Path) -> None:
+def test_classify_says_the_same_as_the_golden_scores_without_tensorflow_and_librosa(tiny_build: Path) -> None:
     bundle = tiny_build / "bundle"
     golden = json.loads((bundle / "golden" / "golden.json").read_text())["clips"]
     files = [bundle / "golden" / clip["file"] for clip in golden]
     result = run_pipeline("classify", bundle, *files, "--format", "json")
     assert result.returncode == 0, result.stderr
     for row, clip in zip(json.loads(result.stdout), golden, strict=True):
-        expected = clip["scores"]["commands_features_dynamic.tflite"]
+        expected = clip["scores"]["commands.tflite"]
         np.testing.assert_allclose(list(row["scores"].values()), expected, atol=1e-5)
         assert list(row["scores"]) == LABELS
         assert row["label"] == LABELS[int(np.argmax(expected))]
-    code = f"import sys; from pipeline.cli import main; main(['classify', {str(bundle)!r}, {str(files[0])!r}], standalone_mode=False); assert 'tensorflow' not in sys.modules"  # noqa: E501
+    code = f"import sys; from pipeline.cli import main; main(['classify', {str(bundle)!r}, {str(files[0])!r}], standalone_mode=False); assert not {{'tensorflow', 'librosa'}} & sys.modules.keys()"  # noqa: E501
     assert subprocess.run([PYTHON, "-c", code], cwd=ROOT, env=CLEAN, check=False, stdout=-3).returncode == 0
 
 

@@ -31,6 +31,8 @@ SIGNALS: dict[str, Samples] = {
     "square": np.sign(SINE),
     "constant": np.ones(LENGTH, np.float32),
     "noise": (0.1 * GENERATOR.standard_normal(LENGTH)).astype(np.float32),
+    "full-scale noise": GENERATOR.uniform(-1, 1, LENGTH).astype(np.float32),
+    "clipped": np.clip(20 * SINE, -1, 1),
     "sweep": np.sin(2 * np.pi * 4000 * TIME_S**2).astype(np.float32),
 }
 

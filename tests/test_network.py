@@ -11,9 +11,10 @@ import tensorflow as tf
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
-from pipeline.config import Model, Quantize, Train
-from pipeline.device.recognizer import Network, quantise
-from pipeline.network import batches, compress, convert, model
+from pipeline.config import Audio, Features, Model, Quantize, Train
+from pipeline.device.interpreter import MFCC, WAVEFORM, Network, quantise
+from pipeline.device.mfcc import mfcc
+from pipeline.network import batches, compress, convert, model, waveform
 
 FRAMES, N_MFCC, LABELS = 12, 8, 4
 MEAN, STD = np.linspace(-3, 3, N_MFCC), np.linspace(1, 2, N_MFCC)
@@ -98,7 +99,7 @@ def files(network: tf_keras.Model) -> dict[str, Network]:
     return {
         "float": Network(convert.to_float(network), "float"),
         "dynamic": Network(convert.to_dynamic_range(network), "dynamic"),
-        "int8": Network(convert.to_int8(model.after_normaliser(network), calibration), "int8", normaliser),
+        "int8": Network(convert.to_int8(model.after_normaliser(network), calibration), "int8", MFCC, normaliser),
     }
 
 
@@ -145,6 +146,125 @@ def test_files_hold_the_fused_lstm_with_no_cell_clip_and_only_built_in_operators
         clips_of_cells = [option.cellClip for option in options if hasattr(option, "cellClip")]
         assert clips_of_cells == [0.0] * 4
         assert not any(code.customCode for code in file.operatorCodes)
+
+
+# --- the phone's files ---
+
+AUDIO, FEATURES = Audio(clip_ms=252), Features(n_mfcc=N_MFCC)  # as many frames as the model takes
+
+
+def sounds(count: int) -> np.ndarray:
+    """Noise of all levels: scores that differ from one to the next."""
+    generator = np.random.default_rng(4)
+    return (generator.normal(0, 1, (count, AUDIO.clip_samples)) * np.geomspace(1e-4, 0.3, count)[:, None]).astype("f4")
+
+
+@pytest.fixture(scope="module")
+def phone_files() -> tuple[tf_keras.Model, dict[str, bytes]]:
+    """A model trained to tell levels apart, and its files."""
+    tf_keras.utils.set_random_seed(7)
+    x = mfcc(sounds(256), audio=AUDIO, features=FEATURES)
+    mean, std = x.mean(axis=(0, 1)), x.std(axis=(0, 1))
+    network = model.build(SMALL, frames=FRAMES, n_mfcc=N_MFCC, labels=LABELS, mean=mean, std=std)
+    network.compile(tf_keras.optimizers.Adam(0.02), "categorical_crossentropy", jit_compile=False)
+    network.fit(x, np.eye(LABELS)[np.arange(256) * LABELS // 256], epochs=8, verbose=0)
+    content = waveform.to_waveform(network, AUDIO, FEATURES)
+    return network, {"float": content, "int8": waveform.with_int8_weights(content)}
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("float", 1e-4), ("int8", 0.05)])
+def test_a_phone_file_scores_sound_as_keras_scores_its_mfcc(
+    phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str, tolerance: float
+) -> None:
+    network, contents = phone_files
+    file, x = Network(contents[kind], kind, WAVEFORM), sounds(60)
+    scores = np.stack([file.scores(window) for window in x])
+    expected = network.predict(mfcc(x, audio=AUDIO, features=FEATURES), verbose=0)
+    np.testing.assert_allclose(scores, expected, atol=tolerance)
+    assert len(set(scores.argmax(axis=1))) == LABELS
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_a_phone_file_keeps_nothing_between_calls_and_needs_no_reset(
+    phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Interpreter, "reset_all_variables", lambda self: None)
+    file, x = Network(phone_files[1][kind], kind, WAVEFORM), sounds(20)
+    forwards = np.stack([file.scores(window) for window in x])
+    backwards = np.stack([file.scores(window) for window in x[::-1]])[::-1]
+    np.testing.assert_array_equal(forwards, backwards)
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_only_silence_is_silent_and_no_sound_gives_no_number(
+    phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str
+) -> None:
+    file = Network(phone_files[1][kind], kind, WAVEFORM)
+    for value in (0.0, 1e-30, 1.0, 16.0):
+        scores = file.scores(np.full(AUDIO.clip_samples, value, np.float32))
+        assert scores.sum() == pytest.approx(1, abs=1e-4)
+
+
+def obstacles(content: bytes) -> set[str]:
+    """What in a file keeps it from some runtime: names of operators, and of what it holds."""
+    from ai_edge_litert.tools.flatbuffer_utils import opcode_to_name, read_model_from_bytearray
+
+    file = read_model_from_bytearray(content)
+    found = {code.customCode.decode() for code in file.operatorCodes if code.customCode}
+    found |= {"further subgraphs"} if len(file.subgraphs) != 1 else set()
+    found |= {"variable tensors" for graph in file.subgraphs for tensor in graph.tensors if tensor.isVariable}
+    named = {opcode_to_name(file, n) for n in range(len(file.operatorCodes))}
+    return found | named & {"UNIDIRECTIONAL_SEQUENCE_LSTM", "WHILE", "VAR_HANDLE", "CALL_ONCE"}
+
+
+@pytest.mark.parametrize("kind", ["float", "int8"])
+def test_a_phone_file_holds_nothing_that_a_runtime_refuses(
+    phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str
+) -> None:
+    assert obstacles(phone_files[1][kind]) == set()
+
+
+def test_another_encoding_of_the_lstm_would_be_found(network: tf_keras.Model) -> None:
+    def convert_function(function: tf.types.experimental.GenericFunction) -> bytes:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], tf.Module())
+        converter.allow_custom_ops = True
+        return converter.convert()
+
+    signature = [tf.TensorSpec((1, 4), tf.float32)]
+
+    @tf.function(input_signature=signature)
+    def loop(x: tf.Tensor) -> tf.Tensor:
+        return tf.while_loop(lambda y: tf.reduce_sum(y) < 100, lambda y: [y * 2 + 1], [x])[0]
+
+    @tf.function(input_signature=signature)
+    def outside(x: tf.Tensor) -> tf.Tensor:
+        return tf.math.betainc(x, x, x)
+
+    assert obstacles(convert.to_float(network)) == {"UNIDIRECTIONAL_SEQUENCE_LSTM", "variable tensors"}
+    assert obstacles(convert_function(loop)) == {"WHILE", "further subgraphs"}
+    assert obstacles(convert_function(outside)) == {"Betainc"}
+
+
+def test_only_kernels_of_the_classifier_are_quantised(
+    phone_files: tuple[tf_keras.Model, dict[str, bytes]],
+) -> None:
+    interpreter = Interpreter(model_content=phone_files[1]["int8"])
+    interpreter.allocate_tensors()
+    quantised = [tensor for tensor in interpreter.get_tensor_details() if tensor["dtype"] == np.int8]
+    # Convolution; input and hidden kernels of two LSTMs in two directions; attention's two; the scores'.
+    assert len(quantised) == 1 + 2 * 2 * 2 + 2 + 1
+    largest = max(int(np.prod(tensor["shape"])) for tensor in quantised)
+    assert largest < 257 * FEATURES.n_mels  # the mel filters stay in float
+
+
+def test_the_default_phone_file_is_no_larger_than_promised() -> None:
+    default = model.build(Model(), frames=49, n_mfcc=40, labels=12, mean=np.zeros(40), std=np.ones(40))
+    content = waveform.with_int8_weights(waveform.to_waveform(default, Audio(), Features()))
+    assert len(content) <= 490_000  # 500 kB with labels and metadata
+    assert obstacles(content) == set()
+
+
+# --- fused files ---
 
 
 def test_the_int8_file_is_integers_at_both_ends(network: tf_keras.Model) -> None:

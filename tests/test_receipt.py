@@ -70,7 +70,7 @@ def test_a_finished_stage_leaves_its_files_and_a_receipt(tmp_path: Path) -> None
     (made,) = require(Settings(), corpus=folder)
     one = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed"
     assert made.files == {"a.txt": one, "sub/b.txt": one}
-    assert (made.stage, made.format, made.inputs) == ("corpus", 1, {})
+    assert (made.stage, made.format, made.inputs) == ("corpus", STAGES["corpus"].format, {})
     assert made.settings == {name: Settings().section(name) for name in ("audio", "corpus")}
 
 
@@ -182,10 +182,11 @@ def test_reading_a_finished_artefact_changes_nothing_on_disk(tmp_path: Path) -> 
 
 
 def test_another_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = STAGES["corpus"].format
     folder = make(tmp_path / "corpus")
-    monkeypatch.setitem(STAGES, "corpus", Stage(("audio", "corpus"), format=2))
+    monkeypatch.setitem(STAGES, "corpus", Stage(("audio", "corpus"), format=99))
     redo = f"rm -r {folder} && make corpus"
-    assert refusal(corpus=folder) == f"stale: {folder} has format 1, this version 2; run: {redo}"
+    assert refusal(corpus=folder) == f"stale: {folder} has format {made}, this version 99; run: {redo}"
 
 
 def test_the_folder_of_another_stage_is_refused(tmp_path: Path) -> None:
@@ -267,7 +268,7 @@ def test_a_part_of_another_input_is_thrown_away(tmp_path: Path) -> None:
 
 def test_a_part_of_another_format_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     crash_inside(tmp_path / "corpus")
-    monkeypatch.setitem(STAGES, "corpus", Stage(("audio", "corpus"), format=2))
+    monkeypatch.setitem(STAGES, "corpus", Stage(("audio", "corpus"), format=99))
     assert not kept(tmp_path / "corpus")
 
 

@@ -79,7 +79,7 @@ def test_find_reads_the_official_layout(tmp_path: Path) -> None:
     assert found.noise == [root / "_background_noise_/a.flac", root / "_background_noise_/b.wav"]
     assert found.keywords == ("no", "yes")
     assert found.warnings == []
-    assert "CC BY 4.0" in found.notes[0]
+    assert "CC BY 4.0" in found.licence
 
 
 def test_keywords_are_the_ten_words_unless_set(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from pipeline.corpora.manifest import SPLITS, TESTING, TRAINING, VALIDATION, Can
 from pipeline.errors import CorpusError
 
 SOUND_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".mp3", ".opus"}
+LICENCE = "recordings given as a folder; who spoke them must allow the use"
 WORDS_SHOWN = 40  # in an error message
 
 LAYOUT = "with one sub-folder of recordings (wav, flac, ogg, opus, mp3) per word"
@@ -52,7 +53,7 @@ def find(settings: Settings) -> Found:
     warnings += _loose_files(root) + _lack_of_others(keywords, spoken, root)
     splits, split_by, split_warnings = _split(sounds, keywords, corpus, root)
     candidates = [replace(take, split=splits.get(take.path, TRAINING)) for take in takes]
-    return Found(keywords, candidates, noise, split_by, warnings + split_warnings)
+    return Found(keywords, candidates, LICENCE, noise, split_by, warnings + split_warnings)
 
 
 def given_folder(corpus: Corpus, what: str) -> Path:

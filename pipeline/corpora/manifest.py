@@ -10,7 +10,9 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import SILENCE, UNKNOWN
+from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN, Audio
+from pipeline.device import audio
+from pipeline.device.audio import Samples
 from pipeline.errors import CorpusError
 
 CLIPS = "corpus.csv"
@@ -68,10 +70,10 @@ class Found:
 
     keywords: tuple[str, ...]
     candidates: list[Candidate]
+    licence: str  # of the recordings, and whom to name
     noise: list[Path] = field(default_factory=list)
     split_by: str = "speaker"  # what no two splits share: a speaker, a voice, or only a take
     warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)  # worth a line on screen, like a licence
 
 
 def labels(keywords: Sequence[str]) -> list[str]:
@@ -96,17 +98,27 @@ def read(folder: Path) -> list[Clip]:
 
 def write_about(folder: Path, found: Found) -> None:
     """Keep what a reader of the figures must know of the corpus."""
-    about = {"split_by": found.split_by, "warnings": found.warnings, "notes": found.notes}
+    about = {"split_by": found.split_by, "warnings": found.warnings, "licence": found.licence}
     (folder / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8", errors=_ERRORS)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """`split_by`, `warnings` and `notes` of the corpus, as in `Found`."""
+    """`split_by`, `warnings` and `licence` of the corpus, as in `Found`."""
     return dict(json.loads((folder / ABOUT).read_text(encoding="utf-8", errors=_ERRORS)))
 
 
 def read_labels(folder: Path) -> list[str]:
     return (folder / LABELS).read_text(encoding="utf-8").splitlines()
+
+
+def examples(clips: Iterable[Clip], split: str) -> list[Clip]:
+    """Clips of a split that stand for a label; recordings of noise are only mixed in."""
+    return [clip for clip in clips if clip.split == split and clip.label != BACKGROUND_NOISE]
+
+
+def window(folder: Path, clip: Clip, settings: Audio) -> Samples:
+    """A clip's sound as one window, float32 `(clip_samples,)`."""
+    return audio.fit(audio.decode(content(folder, clip), settings.sample_rate_hz), settings.clip_samples)
 
 
 def content(folder: Path, clip: Clip) -> bytes:

@@ -60,7 +60,7 @@ def find(settings: Settings, data_folder: Path) -> Found:
         _check_lists(root, candidates)
     if test_folder.is_dir():
         candidates += _official(test_folder, keywords)
-    return Found(keywords, sorted(candidates), noise, warnings=warnings, notes=[LICENCE])
+    return Found(keywords, sorted(candidates), LICENCE, noise, warnings=warnings)
 
 
 def speaker_of(path: Path) -> str:

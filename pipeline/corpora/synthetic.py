@@ -40,6 +40,7 @@ TRIM_DB = -50.0  # below the peak; final fricatives are this faint
 SILENT_PEAK = 3e-4
 TRIM_MARGIN_MS = 20
 
+LICENCE = "made by eSpeak NG, whose own licence, GPL-3, does not cover what it says"
 BROKEN_OFF = "a process of eSpeak NG broke off; run: make corpus"
 
 
@@ -113,7 +114,7 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
         for script in scripts
         for line in script.lines
     ]
-    return Found(keywords, candidates, split_by="voice", warnings=warnings)
+    return Found(keywords, candidates, LICENCE, split_by="voice", warnings=warnings)
 
 
 def _vocabulary() -> list[str]:

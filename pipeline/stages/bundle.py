@@ -7,52 +7,61 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import jinja2
 
 import pipeline
 from pipeline import receipt
 from pipeline.config import Settings
-from pipeline.device.recognizer import DESCRIPTION, FORMAT, check_hashes, open_network, read_description
-from pipeline.errors import BundleError
+from pipeline.device.bundle import DESCRIPTION, FORMAT, verify
 
-# A file on the same machine must say the same again.
-_GOLDEN_TOLERANCE = 1e-5
+CARD = "MODEL_CARD.md"
+_FROM_EXPORT = "description.json"
 
 
-def run(settings: Settings, export: Path, tune: Path, out: Path) -> str:
-    """Put files, description, thresholds and golden clips together, and open the result as an app would."""
-    inputs = from_export, from_tune = receipt.require(settings, export=export, tune=tune)
+def run(settings: Settings, export: Path, tune: Path, evaluate: Path, out: Path) -> str:
+    """Put files, description, thresholds and model card together, and try the result as a device would."""
+    inputs = from_export, _, from_evaluate = receipt.require(settings, export=export, tune=tune, evaluate=evaluate)
     with receipt.making(out, "bundle", settings, inputs) as work:
-        made = [name for name in from_export.files if name != "description.json"]
+        made = [name for name in from_export.files if name != _FROM_EXPORT]
         for name in made:
             (work / name).parent.mkdir(exist_ok=True)
             shutil.copy(export / name, work / name)
+        exported, thresholds, metrics = map(
+            _read_json, (export / _FROM_EXPORT, tune / "thresholds.json", evaluate / "metrics.json")
+        )
+        (work / CARD).write_text(_card(from_evaluate.settings, exported, metrics), encoding="utf-8")
         description = {
             "format": FORMAT,
             "version": pipeline.__version__,
-            **json.loads((export / "description.json").read_text(encoding="utf-8")),
-            "thresholds": json.loads((tune / "thresholds.json").read_text(encoding="utf-8")),
-            "sha256": {name: receipt.sha256(work / name) for name in made},
-            "settings": _without_source(from_tune.settings),
+            **exported,
+            "thresholds": thresholds,
+            "sha256": {name: receipt.sha256(work / name) for name in [*made, CARD]},
+            "settings": _without_source(from_evaluate.settings),
         }
         (work / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
         verify(work)
-    return f"{len(made) + 1} files in {out}"
+    return f"{len(made) + 2} files in {out}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _card(settings: dict[str, dict[str, Any]], exported: dict[str, Any], metrics: dict[str, Any]) -> str:
+    """What a reader must know before using the model, after Mitchell et al. 2019, arXiv:1810.03993."""
+    pages = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.stages", "."),
+        autoescape=True,  # words are a stranger's, and Markdown lets HTML through
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+    )
+    pages.filters["cell"] = lambda text: str(text).replace("|", "\\|")
+    return pages.get_template("model_card.md.j2").render(
+        settings=settings, exported=exported, metrics=metrics, version=pipeline.__version__
+    )
 
 
 def _without_source(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The settings as they may be published: where the recordings lie is the maker's own business."""
     return settings | {"corpus": {key: value for key, value in settings["corpus"].items() if key != "source"}}
-
-
-def verify(folder: Path) -> None:
-    """Check hashes, and that every file gives its golden scores, in any order of calls."""
-    description = read_description(folder)
-    check_hashes(folder, description)
-    golden = json.loads((folder / "golden" / "golden.json").read_text(encoding="utf-8"))["clips"]
-    for name in description["files"]:
-        network = open_network(folder, name, description)
-        for clip in reversed(golden):
-            difference = np.abs(network.scores(np.array(clip["mfcc"], np.float32)) - clip["scores"][name]).max()
-            if not difference <= _GOLDEN_TOLERANCE:  # true for NaN too
-                raise BundleError(f"{folder / name}: {clip['file']} scores {difference:.2g} off its golden scores")

@@ -28,8 +28,7 @@ def run(settings: Settings, data: Path, out: Path) -> str:
     """Build the corpus that the settings name; `data` is where downloads land."""
     with receipt.making(out, "corpus", settings) as work:
         found = _find(settings, data, work)
-        for line in found.notes:
-            log.info(line)
+        log.info("data: %s", found.licence)
         for line in found.warnings:
             log.warning(line)
         clips, rejected = _look_into(found, work, settings)

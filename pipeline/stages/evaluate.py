@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ from rich.progress import track
 from rich.table import Table
 
 from pipeline import receipt
-from pipeline.config import SILENCE, UNKNOWN, Settings
+from pipeline.config import SILENCE, UNKNOWN, Audio, Settings
 from pipeline.corpora import manifest, shards
-from pipeline.device.recognizer import DEFAULT_FILE, Network, open_network
+from pipeline.device.bundle import open_network
+from pipeline.device.interpreter import MFCC, Network
+from pipeline.device.recognizer import DEFAULT_FILE
 from pipeline.network import model
 from pipeline.network.engine import tf_keras
 
@@ -30,6 +34,23 @@ KERAS, TRAINED = "keras", "keras before compression"
 _LATENCY_RUNS = 200
 
 Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Clips of one split, with their MFCC `(clips, frames, n_mfcc)` and the numbers of their labels `(clips,)`."""
+
+    corpus: Path
+    audio: Audio
+    clips: list[manifest.Clip]
+    mfcc: Scores
+    truth: NDArray[np.int32]
+
+    def windows(self, takes: str) -> Iterator[Scores]:
+        """One window after another, as a file takes it; sound is read when its turn comes."""
+        if takes == MFCC:
+            return iter(self.mfcc)
+        return (manifest.window(self.corpus, clip, self.audio) for clip in self.clips)
 
 
 def run(
@@ -43,19 +64,18 @@ def run(
         description = json.loads((export / "description.json").read_text(encoding="utf-8"))
         thresholds = json.loads((tune / "thresholds.json").read_text(encoding="utf-8"))
         networks = {name: open_network(export, name, description) for name in description["files"]}
-        scorers = _keras_scorers(train, quantize, settings) | {
-            name: _one_by_one(name, n) for name, n in networks.items()
-        }
-        clips, labels = manifest.read(corpus), description["labels"]
-        metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, manifest.read_about(corpus)), "splits": {}}
+        models = _keras_models(train, quantize, settings)
+        labels, about = description["labels"], manifest.read_about(corpus)
+        metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, about), "splits": {}}
         rows = []
         for split in (manifest.TESTING, manifest.OFFICIAL):
             if (features / split).is_dir():
-                mfcc, index = shards.read(features / split).originals()
-                scores = {name: scorer(mfcc) for name, scorer in scorers.items()}
-                metrics["splits"][split] = _figures(scores, index[:, shards.LABEL], labels, thresholds)
-                rows += [_prediction(clips[row[shards.CLIP]], scores, n, labels) for n, row in enumerate(index)]
-        timed, _ = shards.read(features / manifest.TESTING).originals()
+                examples = _examples(corpus, features / split, settings)
+                scores = {name: _predict(network, examples) for name, network in models.items()}
+                scores |= {name: _one_by_one(name, network, examples) for name, network in networks.items()}
+                metrics["splits"][split] = _figures(scores, examples.truth, labels, thresholds)
+                rows += [_prediction(clip, scores, n, labels) for n, clip in enumerate(examples.clips)]
+        timed = _examples(corpus, features / manifest.TESTING, settings)
         metrics["files"] = {name: _file_figures(export / name, network, timed) for name, network in networks.items()}
         (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
         manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
@@ -83,18 +103,25 @@ def table(metrics: dict[str, Any]) -> Table:
     return view
 
 
-def _keras_scorers(train: Path, quantize: Path, settings: Settings) -> dict[str, Callable[[Scores], Scores]]:
+def _examples(corpus: Path, features: Path, settings: Settings) -> Examples:
+    clips = manifest.read(corpus)
+    mfcc, index = shards.read(features).originals()
+    chosen = [clips[number] for number in index[:, shards.CLIP]]
+    return Examples(corpus, settings.audio, chosen, mfcc, index[:, shards.LABEL])
+
+
+def _keras_models(train: Path, quantize: Path, settings: Settings) -> dict[str, tf_keras.Model]:
     folders = {KERAS: quantize} | ({TRAINED: train} if settings.quantize.sparsity_percent else {})
-    return {name: _in_batches(model.load(folder / "model.keras")) for name, folder in folders.items()}
+    return {name: model.load(folder / "model.keras") for name, folder in folders.items()}
 
 
-def _in_batches(network: tf_keras.Model) -> Callable[[Scores], Scores]:
-    return lambda mfcc: network.predict(mfcc, batch_size=256, verbose=0)
+def _predict(network: tf_keras.Model, examples: Examples) -> Scores:
+    return network.predict(examples.mfcc, batch_size=256, verbose=0)
 
 
-def _one_by_one(name: str, network: Network) -> Callable[[Scores], Scores]:
-    console = Console(stderr=True)
-    return lambda mfcc: np.stack([network.scores(clip) for clip in track(mfcc, name, console=console)])
+def _one_by_one(name: str, network: Network, examples: Examples) -> Scores:
+    windows = track(examples.windows(network.takes), name, len(examples.clips), console=Console(stderr=True))
+    return np.stack([network.scores(window) for window in windows])
 
 
 def _data(settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
@@ -146,12 +173,13 @@ def _at_thresholds(scores: Scores, truth: NDArray, labels: list[str], thresholds
     }
 
 
-def _file_figures(path: Path, network: Network, mfcc: Scores) -> dict[str, float]:
-    """Sizes, and the median time of one window on one thread, features not included."""
+def _file_figures(path: Path, network: Network, examples: Examples) -> dict[str, float]:
+    """Sizes, and the median time of one window on one thread, from what the file takes to scores."""
+    windows = list(itertools.islice(examples.windows(network.takes), _LATENCY_RUNS))
     times_s = []
     for run in range(_LATENCY_RUNS):
         start = time.perf_counter()
-        network.scores(mfcc[run % len(mfcc)])
+        network.scores(windows[run % len(windows)])
         times_s.append(time.perf_counter() - start)
     content = path.read_bytes()
     return {

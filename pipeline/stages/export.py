@@ -5,29 +5,52 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import pipeline
 from pipeline import receipt
-from pipeline.config import BACKGROUND_NOISE, Settings
+from pipeline.config import Settings
 from pipeline.corpora import manifest, shards
 from pipeline.corpora.process import in_fresh_process
-from pipeline.device import audio
+from pipeline.device import audio, metadata
+from pipeline.device.bundle import GOLDEN, GOLDEN_SCORES, open_network
+from pipeline.device.interpreter import MFCC, WAVEFORM, Normaliser
+from pipeline.device.metadata import Metadata
 from pipeline.device.mfcc import mfcc
-from pipeline.device.recognizer import Normaliser, open_network
 from pipeline.errors import PipelineError
-from pipeline.network import convert, model
+from pipeline.network import convert, model, waveform
 from pipeline.network.engine import tf_keras
 
 DESCRIPTION = "description.json"
-GOLDEN = "golden"
-FLOAT, DYNAMIC, INT8 = (f"commands_features_{kind}.tflite" for kind in ("float", "dynamic", "int8"))
 
-# Whether the normaliser is to be applied before the file, for each file.
-FILES = {FLOAT: False, DYNAMIC: False, INT8: True}
-# How far the float file may be from Keras; both compute in float32, in another order.
+
+@dataclass(frozen=True)
+class File:
+    """What a file takes, and how far its scores may be from the golden ones in another runtime.
+
+    Where only weights are quantised, sums still are in float. Where activations are too, a sum in another order may be
+    rounded the other way.
+    """
+
+    takes: str
+    tolerance: float
+    normalised_outside: bool = False
+
+
+PHONE, PHONE_FLOAT = "commands.tflite", "commands_float.tflite"
+FLOAT, DYNAMIC, INT8 = (f"commands_features_{kind}.tflite" for kind in ("float", "dynamic", "int8"))
+FILES = {
+    PHONE: File(WAVEFORM, 5e-3),
+    PHONE_FLOAT: File(WAVEFORM, 1e-4),
+    FLOAT: File(MFCC, 1e-4),
+    DYNAMIC: File(MFCC, 2e-2),
+    INT8: File(MFCC, 2e-2, normalised_outside=True),
+}
+# How far a float file may be from Keras; both compute in float32, in another order.
 _FLOAT_TOLERANCE = 1e-3
 BROKEN_OFF = "the TFLite converter broke off; is the disk full, or the folder for temporary files? run: make export"
 
@@ -36,24 +59,53 @@ def run(settings: Settings, corpus: Path, features: Path, quantize: Path, out: P
     """Convert, describe, and record what every file says of a few clips of the validation split."""
     inputs = receipt.require(settings, corpus=corpus, features=features, quantize=quantize)
     with receipt.making(out, "export", settings, inputs) as work:
-        normaliser = shards.read_normaliser(features)
+        normaliser, labels = shards.read_normaliser(features), manifest.read_labels(quantize)
         # Where the converter can't write, as in a full folder for temporary files, it ends the process it runs in.
-        in_fresh_process(multiprocessing.get_context("spawn"), BROKEN_OFF, _convert, quantize, work, normaliser)
+        context = multiprocessing.get_context("spawn")
+        contents = in_fresh_process(context, BROKEN_OFF, _convert, quantize, normaliser, settings)
+        about = _metadata(labels, manifest.read_about(corpus), settings)
+        for name, content in contents.items():
+            takes_sound = FILES[name].takes == WAVEFORM
+            (work / name).write_bytes(metadata.pack(content, about) if takes_sound else content)
         shutil.copy(quantize / manifest.LABELS, work)
-        description = _describe(settings, manifest.read_labels(quantize), normaliser)
-        (work / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
-        golden = _golden(corpus, work, description, settings)
-        (work / GOLDEN / "golden.json").write_text(json.dumps({"clips": golden}, ensure_ascii=False), encoding="utf-8")
-        _check_float(model.load(quantize / "model.keras"), golden)
+        description = _describe(settings, labels, normaliser)
+        _write_json(work / DESCRIPTION, description, indent=1)
+        clips = _golden(corpus, work, description, settings)
+        tolerance = {name: file.tolerance for name, file in FILES.items()}
+        _write_json(work / GOLDEN_SCORES, {"tolerance": tolerance, "clips": clips})
+        _check_float(model.load(quantize / "model.keras"), clips)
     return ", ".join(f"{name} {(out / name).stat().st_size / 1e3:.0f} kB" for name in FILES)
 
 
-def _convert(quantize: Path, work: Path, normaliser: Normaliser) -> None:
+def _write_json(path: Path, content: dict[str, Any], indent: int | None = None) -> None:
+    path.write_text(json.dumps(content, indent=indent, ensure_ascii=False), encoding="utf-8")
+
+
+def _convert(quantize: Path, normaliser: Normaliser, settings: Settings) -> dict[str, bytes]:
     network, (mean, std) = model.load(quantize / "model.keras"), normaliser
     calibration = (np.load(quantize / "calibration.npy", allow_pickle=False) - mean) / std
-    (work / FLOAT).write_bytes(convert.to_float(network))
-    (work / DYNAMIC).write_bytes(convert.to_dynamic_range(network))
-    (work / INT8).write_bytes(convert.to_int8(model.after_normaliser(network), calibration))
+    phone = waveform.to_waveform(network, settings.audio, settings.features)
+    return {
+        PHONE: waveform.with_int8_weights(phone),
+        PHONE_FLOAT: phone,
+        FLOAT: convert.to_float(network),
+        DYNAMIC: convert.to_dynamic_range(network),
+        INT8: convert.to_int8(model.after_normaliser(network), calibration),
+    }
+
+
+def _metadata(labels: list[str], about: dict[str, Any], settings: Settings) -> Metadata:
+    """What the files for phones say of themselves, to readers that know nothing of this project."""
+    words = ", ".join(labels[2:])
+    return Metadata(
+        name="Speech commands",
+        description=f"Says which word a window of sound holds: {words}. See MODEL_CARD.md beside it.",
+        version=pipeline.__version__,
+        license=f"That of the model is for its maker to say; that of the data: {about['licence']}",
+        sample_rate_hz=settings.audio.sample_rate_hz,
+        channels=1,
+        labels=tuple(labels),
+    )
 
 
 def _describe(settings: Settings, labels: list[str], normaliser: Normaliser) -> dict[str, Any]:
@@ -63,7 +115,9 @@ def _describe(settings: Settings, labels: list[str], normaliser: Normaliser) -> 
         "audio": settings.section("audio"),
         "features": settings.section("features"),
         "normaliser": {"mean": normaliser[0].tolist(), "std": normaliser[1].tolist()},
-        "files": {name: {"input": "mfcc", "normalised_outside": outside} for name, outside in FILES.items()},
+        "files": {
+            name: {"input": file.takes, "normalised_outside": file.normalised_outside} for name, file in FILES.items()
+        },
     }
 
 
@@ -75,18 +129,17 @@ def _golden(corpus: Path, work: Path, description: dict[str, Any], settings: Set
     golden = []
     for number, clip in enumerate(_one_of_each(corpus, description["labels"])):
         path = work / GOLDEN / f"{number:02d}.wav"
-        samples = audio.decode(manifest.content(corpus, clip), rate_hz)
-        audio.write(path, audio.fit(samples, settings.audio.clip_samples), rate_hz)
-        coefficients = mfcc(audio.read(path, rate_hz), audio=settings.audio, features=settings.features)
-        scores = {name: network.scores(coefficients).tolist() for name, network in networks.items()}
+        audio.write(path, manifest.window(corpus, clip, settings.audio), rate_hz)
+        samples = audio.read(path, rate_hz)
+        coefficients = mfcc(samples, audio=settings.audio, features=settings.features)
+        inputs = {WAVEFORM: samples, MFCC: coefficients}
+        scores = {name: network.scores(inputs[network.takes]).tolist() for name, network in networks.items()}
         golden.append({"file": path.name, "label": clip.label, "mfcc": coefficients.tolist(), "scores": scores})
     return golden
 
 
 def _one_of_each(corpus: Path, labels: list[str]) -> list[manifest.Clip]:
-    clips = [
-        clip for clip in manifest.read(corpus) if clip.split == manifest.VALIDATION and clip.label != BACKGROUND_NOISE
-    ]
+    clips = manifest.examples(manifest.read(corpus), manifest.VALIDATION)
     first = {clip.label: clip for clip in reversed(clips)}
     return [first[label] for label in labels if label in first]
 
@@ -94,6 +147,7 @@ def _one_of_each(corpus: Path, labels: list[str]) -> list[manifest.Clip]:
 def _check_float(network: tf_keras.Model, golden: list[dict[str, Any]]) -> None:
     """The same clips through Keras: a float file that differs was converted wrongly."""
     expected = network.predict(np.array([clip["mfcc"] for clip in golden], np.float32), verbose=0)
-    difference = np.abs(expected - np.array([clip["scores"][FLOAT] for clip in golden])).max()
-    if not difference <= _FLOAT_TOLERANCE:  # true for NaN too
-        raise PipelineError(f"{FLOAT} differs from the Keras model by {difference:.2g}; it was not exported")
+    for name in (PHONE_FLOAT, FLOAT):
+        difference = np.abs(expected - np.array([clip["scores"][name] for clip in golden])).max()
+        if not difference <= _FLOAT_TOLERANCE:  # true for NaN too
+            raise PipelineError(f"{name} differs from the Keras model by {difference:.2g}; it was not exported")

@@ -20,7 +20,7 @@ from pipeline import receipt
 from pipeline.config import BACKGROUND_NOISE, Settings
 from pipeline.corpora import manifest, shards
 from pipeline.corpora.augment import augment
-from pipeline.device.audio import Samples, decode, fit
+from pipeline.device.audio import Samples, decode
 from pipeline.device.mfcc import mfcc
 
 _BATCH_CLIPS = 64  # decoded at a time: what bounds a worker's memory
@@ -57,9 +57,10 @@ def run(settings: Settings, corpus: Path, out: Path) -> str:
 def _plan(corpus: Path, settings: Settings) -> list[Shard]:
     """Divide each split into shards; training clips in seeded random order, so that every shard is a mixture."""
     clips = manifest.read(corpus)
+    numbered = {clip: number for number, clip in enumerate(clips)}
     plan = []
     for split in sorted({clip.split for clip in clips}):
-        numbers = [n for n, clip in enumerate(clips) if clip.split == split and clip.label != BACKGROUND_NOISE]
+        numbers = [numbered[clip] for clip in manifest.examples(clips, split)]
         if split == manifest.TRAINING:
             np.random.default_rng(settings.augment.seed).shuffle(numbers)
         size = settings.features.shard_clips
@@ -102,8 +103,7 @@ def _windows(
     corpus: Path, clip: manifest.Clip, copies: int, noise: Sequence[Samples], settings: Settings
 ) -> Iterator[Samples]:
     """The clip, then its copies. The seed comes from the clip's content: no other clip and no worker changes it."""
-    samples = decode(manifest.content(corpus, clip), settings.audio.sample_rate_hz)
-    window = fit(samples, settings.audio.clip_samples)
+    window = manifest.window(corpus, clip, settings.audio)
     yield window
     for copy in range(copies):
         generator = np.random.default_rng([settings.augment.seed, copy, int(clip.sha256[:16], 16)])

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from pipeline import receipt
 from pipeline.config import Settings
-from pipeline.device.recognizer import read_description
+from pipeline.device.bundle import read_description
 
 PAGE = "index.html"
 

@@ -7,27 +7,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
 
 from pipeline import receipt
 from pipeline.config import SILENCE, UNKNOWN, Settings
-from pipeline.corpora import manifest, shards
-from pipeline.device.recognizer import DEFAULT_FILE, open_network
+from pipeline.corpora import manifest
+from pipeline.device.bundle import open_network
+from pipeline.device.recognizer import DEFAULT_FILE
 
 THRESHOLDS = "thresholds.json"
 
 
-def run(settings: Settings, features: Path, export: Path, out: Path) -> str:
+def run(settings: Settings, corpus: Path, export: Path, out: Path) -> str:
     """Let each keyword be taken for granted by at most the set share of validation clips that hold something else."""
-    inputs = receipt.require(settings, features=features, export=export)
+    inputs = receipt.require(settings, corpus=corpus, export=export)
     with receipt.making(out, "tune", settings, inputs) as work:
-        network = open_network(
-            export, DEFAULT_FILE, json.loads((export / "description.json").read_text(encoding="utf-8"))
-        )
-        mfcc, index = shards.read(features / manifest.VALIDATION).originals()
-        scores = np.stack([network.scores(clip) for clip in mfcc])
-        found = thresholds(
-            scores, index[:, shards.LABEL], manifest.read_labels(export), settings.listen.false_accept_percent
-        )
+        description = json.loads((export / "description.json").read_text(encoding="utf-8"))
+        network, labels = open_network(export, DEFAULT_FILE, description), description["labels"]
+        clips = manifest.examples(manifest.read(corpus), manifest.VALIDATION)
+        progress = track(clips, "thresholds", console=Console(stderr=True))
+        scores = np.stack([network.scores(manifest.window(corpus, clip, settings.audio)) for clip in progress])
+        truth = np.array([labels.index(clip.label) for clip in clips], np.int32)
+        found = thresholds(scores, truth, labels, settings.listen.false_accept_percent)
         (work / THRESHOLDS).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
     return "thresholds " + ", ".join(f"{word} {threshold:.2f}" for word, threshold in found.items())
 

@@ -1,0 +1,103 @@
+"""The phone's file: sound in, scores out, the LSTM written out step by step.
+
+Only so does every runtime load it, and only so does it keep nothing from one call to the next: a fused LSTM holds
+variable tensors, and WHILE loops are further subgraphs.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+
+import numpy as np
+from ai_edge_quantizer import quantizer
+from ai_edge_quantizer.qtyping import TFLOperationName
+from numpy.typing import NDArray
+
+from pipeline.config import Audio, Features
+from pipeline.network.engine import tf, tf_keras
+from pipeline.network.frontend import Frontend
+
+# Name scopes: the front-end is never quantised, its numbers span twelve decades.
+FRONTEND, CLASSIFIER = "frontend", "classifier"
+
+Weights = list[NDArray[np.float32]]
+
+
+def to_waveform(model: tf_keras.Model, audio: Audio, features: Features) -> bytes:
+    """Float weights: float32 `[1, clip_samples]` in [-1, 1] → float32 `[1, labels]`, softmax."""
+    frontend, classify = Frontend(audio, features), _classifier(model)
+    signature = [tf.TensorSpec((1, audio.clip_samples), tf.float32, name="audio")]
+
+    def network(samples: tf.Tensor) -> dict[str, tf.Tensor]:
+        with tf.name_scope(FRONTEND):
+            mfcc = frontend(samples)
+        with tf.name_scope(CLASSIFIER):
+            return {"scores": classify(mfcc)}
+
+    function = tf.function(network, autograph=False, input_signature=signature).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], frontend)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    return converter.convert()
+
+
+def with_int8_weights(content: bytes) -> bytes:
+    """The same file with the classifier's kernels as int8, a scale for each output channel; it computes in float."""
+    recipe = quantizer.Quantizer(content)
+    for operation in (TFLOperationName.FULLY_CONNECTED, TFLOperationName.CONV_2D):
+        recipe.add_weight_only_config(regex=f".*{CLASSIFIER}.*", operation_name=operation, num_bits=8)
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):  # its progress bars; faults are raised
+        return bytes(recipe.quantize().quantized_model)
+
+
+def _classifier(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The Keras model's layers for a single window `(frames, n_mfcc)`, with its weights as constants."""
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    normaliser, conv = model.get_layer("normalised"), model.get_layer("conv")
+    mean, variance = (np.squeeze(value).astype(np.float32) for value in (normaliser.mean, normaliser.variance))
+    kernel, bias = _fold_norm(weights["conv"][0], weights["conv_norm"], model.get_layer("conv_norm").epsilon)
+    recurrent = [weights[name] for name in weights if name.startswith("bilstm")]
+
+    def classify(mfcc: tf.Tensor) -> tf.Tensor:
+        x = (mfcc - mean) / np.sqrt(variance)
+        x = tf.nn.relu(tf.nn.conv1d(x[None], kernel, conv.strides[0], "SAME") + bias)
+        x = tf.squeeze(x, 0)
+        for both in recurrent:
+            x = tf.concat([_lstm(x, *both[:3]), _lstm(x, *both[3:], backwards=True)], 1)
+        energy = _dense(tf.tanh(_dense(x, weights["attention_hidden"])), weights["attention_energy"])
+        summary = tf.reduce_sum(tf.nn.softmax(energy, axis=0) * x, 0, keepdims=True)
+        return tf.nn.softmax(_dense(summary, weights["logits"]))
+
+    return classify
+
+
+def _dense(x: tf.Tensor, weights: Weights) -> tf.Tensor:
+    kernel, bias = weights
+    return tf.matmul(x, kernel) + bias
+
+
+def _fold_norm(kernel: NDArray, norm: Weights, epsilon: float) -> tuple[NDArray, NDArray]:
+    """Batch normalisation as part of the convolution before it."""
+    gamma, beta, mean, variance = norm
+    scale = gamma / np.sqrt(variance + epsilon)
+    return kernel * scale, beta - mean * scale
+
+
+def _lstm(x: tf.Tensor, kernel: NDArray, recurrent: NDArray, bias: NDArray, *, backwards: bool = False) -> tf.Tensor:
+    """Every step of an LSTM over `(steps, features)` → `(steps, units)`; the gates in Keras' order i, f, g, o.
+
+    One product projects the inputs of all steps; each step adds that of the hidden state before it.
+    """
+    steps = range(x.shape[0])
+    projected = tf.split(tf.matmul(x, kernel) + bias, len(steps))
+    hidden = cell = None
+    outputs: dict[int, tf.Tensor] = {}
+    for step in reversed(steps) if backwards else steps:
+        gates = projected[step] if hidden is None else projected[step] + tf.matmul(hidden, recurrent)
+        # Equal parts: a split of another kind would part the graph for XNNPACK at every step.
+        i, f, g, o = tf.split(gates, 4, 1)
+        new = tf.sigmoid(i) * tf.tanh(g)
+        cell = new if cell is None else tf.sigmoid(f) * cell + new
+        hidden = outputs[step] = tf.sigmoid(o) * tf.tanh(cell)
+    return tf.concat([outputs[step] for step in steps], 0)
