@@ -16,6 +16,9 @@ endif
 
 VENV    := .venv
 READY   := $(VENV)/ready
+# What only tests and a benchmark use: MediaPipe doesn't go with what the stages need.
+RUNTIMES := .venv-runtimes
+PINNED   := benchmarks/runtimes
 RUN     := $(VENV)/bin/python -m pipeline
 SET     := $(BUILD)/settings
 STAGES  := corpus features train quantize export tune evaluate bundle report
@@ -24,7 +27,7 @@ STAGES  := corpus features train quantize export tune evaluate bundle report
 made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
 read = $(foreach section,$(1),$(SET)/$(section).json)
 
-.PHONY: report $(filter-out report,$(STAGES)) help test bench lint tensorboard clean check-settings
+.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes runtimes lint tensorboard clean check-settings
 report: $(call made,report)         ## Everything up to the page that shows what was made (the default)
 	@echo "The page:   $(BUILD)/report/index.html"
 	@echo "The bundle: $(BUILD)/bundle"
@@ -72,11 +75,25 @@ $(READY): requirements.lock setup.cfg
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
+# The last line but one loads what MediaPipe is linked to, so that what the system lacks is said here.
+$(RUNTIMES)/ready: $(addprefix $(PINNED)/,requirements.lock package-lock.json)
+	rm -rf $(RUNTIMES)
+	$(PYTHON) -m venv $(RUNTIMES)
+	$(RUNTIMES)/bin/pip install --quiet --disable-pip-version-check -r $(PINNED)/requirements.lock
+	npm ci --silent --prefix $(PINNED)
+	$(RUNTIMES)/bin/python -c 'from mediapipe.tasks.python.core import mediapipe_c_bindings as c; c.load_raw_library()'
+	touch $@
+
 test: $(READY)                      ## Test the project; what this machine lacks is skipped and named
 	$(VENV)/bin/python -m pytest
 
 bench: $(READY)                     ## Speed, as ratios within one run; SOURCE: your clips instead of made ones
 	$(VENV)/bin/python benchmarks/features.py
+
+runtimes: $(RUNTIMES)/ready         ## Install MediaPipe and LiteRT.js, to test the phone files in (needs npm and Chromium)
+
+bench-runtimes: $(call made,bundle) $(RUNTIMES)/ready ## The phone files in each runtime, on clips from SOURCE
+	$(VENV)/bin/python -m benchmarks.runtimes $(BUILD)/bundle
 
 lint: $(READY)                      ## Style, types
 	$(VENV)/bin/ruff check .
@@ -91,4 +108,4 @@ clean:                              ## Remove what the stages made in BUILD, not
 
 help:                               ## This list
 	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [BUILD=build/x]"
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile

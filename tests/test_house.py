@@ -270,12 +270,15 @@ def requirements(text: str) -> dict[str, Requirement]:
 
 BASE = requirements(SETUP["options"]["install_requires"])
 EXTRAS = {name: requirements(text) for name, text in SETUP["options.extras_require"].items()}
-LOCK = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+LOCKS = {
+    name: (ROOT / name).read_text(encoding="utf-8")
+    for name in ("requirements.lock", "requirements-device.txt", "benchmarks/runtimes/requirements.lock")
+}
 
 
-def locked() -> dict[str, Requirement]:
-    """What the lock file pins, each entry with its hashes."""
-    entries = re.sub(r"\s+#.*|^#.*", "", LOCK, flags=re.MULTILINE).replace("\\\n", " ").splitlines()
+def locked(lock: str = "requirements.lock") -> dict[str, Requirement]:
+    """What a lock file pins, each entry with its hashes."""
+    entries = re.sub(r"\s+#.*|^#.*", "", LOCKS[lock], flags=re.MULTILINE).replace("\\\n", " ").splitlines()
     found: dict[str, Requirement] = {}
     for entry in filter(None, map(str.strip, entries)):
         pin, *hashes = entry.split("--hash=")
@@ -296,9 +299,23 @@ def test_the_extras_are_those_of_the_design() -> None:
     assert EXTRAS["train"].keys() & DEVICE_SET == set()
 
 
-def test_the_lock_pins_everything_with_hashes_and_names_no_host() -> None:
-    assert "://" not in LOCK
-    assert len(locked()) > 50
+@pytest.mark.parametrize(("lock", "least"), zip(LOCKS, (50, 10, 10), strict=True))
+def test_a_lock_pins_everything_with_hashes_and_names_no_host(lock: str, least: int) -> None:
+    assert "://" not in LOCKS[lock]
+    assert len(locked(lock)) > least
+
+
+def test_a_device_gets_what_it_was_tested_with_and_nothing_heavy() -> None:
+    pins, all_pins = locked("requirements-device.txt"), locked()
+    assert pins.keys() >= BASE.keys()
+    assert pins.keys() & {canonicalize_name(name) for name in HEAVY} == set()
+    assert {name: str(pin.specifier) for name, pin in pins.items()} == {
+        name: str(all_pins[name].specifier) for name in pins
+    }
+
+
+def test_the_pinned_node_packages_name_no_host() -> None:
+    assert "://" not in (ROOT / "benchmarks/runtimes/package-lock.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("extra", ["base", "train", "synthesis", "dev"])

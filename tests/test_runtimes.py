@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.runtimes import __main__ as benchmark
 from benchmarks.runtimes import runtimes
 from benchmarks.runtimes.runtimes import BROWSER, RUNTIMES, NotInstalled, Refused, Run
 from pipeline.device import audio
@@ -99,3 +100,18 @@ def test_what_is_not_installed_is_named_with_what_to_run(monkeypatch: pytest.Mon
     (tmp_path / "ready").touch()
     with pytest.raises(NotInstalled, match=r"LiteRT\.js needs Chromium; .*apt install chromium"):
         runtimes.score("litert_js", *given)
+
+
+def test_the_benchmark_counts_against_keras_the_interpreter_and_the_other_order() -> None:
+    keras = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]], np.float32)
+    flipped = np.array([[0.9, 0.1], [0.3, 0.7], [0.4, 0.6]], np.float32)
+    cells: benchmark.Cells = {
+        ("a", "interpreter"): [Run(keras, 1.0, ()), Run(keras, 2.0, ())],
+        ("a", "litert_js"): [Run(flipped, 5.0, ()), Run(keras, 4.0, ())],
+        ("a", "compiled_model"): Refused("why"),
+    }
+    leaking = benchmark.row("a", "litert_js", cells, keras)
+    differences = [leaking.pop(name) for name in ("from_keras", "from_interpreter", "between_orders")]
+    np.testing.assert_allclose(differences, 0.2, rtol=1e-5)
+    assert leaking == {"file": "a", "runtime": "litert_js", "labels_changed": 1, "latency_ms": 4.5}
+    assert benchmark.row("a", "compiled_model", cells, keras)["refused"] == "why"

@@ -1,0 +1,1 @@
+"""One `.tflite` file in every runtime that people have for it."""
