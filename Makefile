@@ -43,7 +43,8 @@ evaluate: $(call made,evaluate)     ## Every figure, on the test clips
 bundle: $(call made,bundle)         ## What a device gets
 
 # The section files are touched only when a setting (or the listing of SOURCE) changed: then, and only then, make sees it.
-$(call read,audio corpus features augment model train quantize listen source): check-settings ;
+SECTIONS := audio corpus features augment model train quantize listen source
+$(call read,$(SECTIONS)): check-settings ;
 check-settings: $(READY)
 	@$(RUN) settings $(SET)
 
@@ -92,8 +93,8 @@ bench: $(READY)                     ## Speed, as ratios within one run; SOURCE: 
 
 runtimes: $(RUNTIMES)/ready         ## Install MediaPipe and LiteRT.js, to test the phone files in (needs npm and Chromium)
 
-bench-runtimes: $(call made,bundle) $(RUNTIMES)/ready ## The phone files in each runtime, on clips from SOURCE
-	$(VENV)/bin/python -m benchmarks.runtimes $(BUILD)/bundle
+bench-runtimes: $(call made,bundle) $(RUNTIMES)/ready ## The phone files of BUILD in each runtime, on its test clips
+	$(VENV)/bin/python -m benchmarks.runtimes $(BUILD)
 
 lint: $(READY)                      ## Style, types
 	$(VENV)/bin/ruff check .
@@ -103,8 +104,11 @@ lint: $(READY)                      ## Style, types
 tensorboard: $(READY)               ## Watch the training curves in a browser
 	$(VENV)/bin/tensorboard --logdir $(BUILD) --host 127.0.0.1
 
+# Folders that hold a receipt or a plan, and the settings by name: a folder of recordings may be called `train`.
 clean:                              ## Remove what the stages made in BUILD, nothing else
-	rm -rf $(foreach name,settings $(STAGES),$(BUILD)/$(name) $(BUILD)/$(name).part $(BUILD)/$(name).old)
+	rm -rf $(dir $(wildcard $(foreach name,$(STAGES),$(BUILD)/$(name)/receipt.json $(BUILD)/$(name).part/plan.json $(BUILD)/$(name).old/receipt.json)))
+	rm -f $(call read,$(SECTIONS))
+	rmdir $(SET) 2>/dev/null || true
 
 help:                               ## This list
 	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [BUILD=build/x]"

@@ -225,7 +225,7 @@ def verify(bundle: Path) -> None:
     differences = verify(bundle)
     width = max(map(len, differences))
     for file, difference in differences.items():
-        click.echo(f"{file:{width}}  as made; scores differ by at most {difference:.1e}")
+        click.echo(f"{file:{width}}  as made; scores differ by at most {difference:.1g}")
 
 
 def _show_results(results: Sequence[tuple[Path, Result]], labels: Sequence[str], form: str) -> None:

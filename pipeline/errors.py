@@ -31,6 +31,9 @@ class DownloadError(CorpusError):
     """An archive can't be fetched, or what arrived must not be used."""
 
 
+COPY_AGAIN = "make or copy the bundle again"
+
+
 class BundleError(PipelineError):
     """A bundle or one of its files is missing, edited, or of another version."""
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import SECTIONS, Settings
-from pipeline.errors import StaleInput
+from pipeline.errors import SettingsError, StaleInput
 
 RECEIPT = "receipt.json"
 PLAN = "plan.json"
@@ -30,6 +30,7 @@ class Stage:
 
     sections: tuple[str, ...]
     format: int = 1
+    is_published: bool = False  # its receipt leaves out the settings: they hold the path of someone's recordings
 
 
 STAGES = {
@@ -39,8 +40,8 @@ STAGES = {
     "quantize": Stage(("quantize",)),
     "export": Stage((), format=2),
     "tune": Stage(("listen",)),
-    "evaluate": Stage(("listen",)),
-    "bundle": Stage((), format=2),
+    "evaluate": Stage(("listen",), format=2),
+    "bundle": Stage((), format=2, is_published=True),
     "report": Stage(()),
 }
 
@@ -127,10 +128,18 @@ def listing_digest(source: Path) -> str:
 
 
 def write_settings(folder: Path, settings: Settings) -> None:
-    """Write each section to `folder`, touching only what changed: these files are what `make` compares."""
+    """Write each section to `folder`, touching only what changed: these files are what `make` compares.
+
+    Raises
+    ------
+    SettingsError
+        If `folder` lies inside the source: what is made there would be taken for recordings.
+    """
+    source = Path(settings.corpus.source)
+    if settings.corpus.source and folder.resolve().is_relative_to(source.resolve()):
+        raise SettingsError(f"{folder.parent}: lies inside SOURCE, {source}; choose another BUILD")
     folder.mkdir(parents=True, exist_ok=True)
     contents = {name: settings.section(name) for name in asdict(settings)}
-    source = Path(settings.corpus.source)
     contents["source"] = {"listing": listing_digest(source)} if settings.corpus.source else {}
     for name, content in contents.items():
         path = folder / f"{name}.json"
@@ -144,7 +153,7 @@ def _plan(stage: str, settings: Settings, inputs: Sequence[Receipt]) -> dict[str
     return {
         "format": STAGES[stage].format,
         "stage": stage,
-        "settings": inherited | sections,
+        "settings": {} if STAGES[stage].is_published else inherited | sections,
         "inputs": {receipt.stage: receipt.digest for receipt in inputs},
     }
 

@@ -276,6 +276,23 @@ def test_clean_removes_what_the_stages_made_and_nothing_else(copy: Path) -> None
     assert [path.name for path in copy.iterdir()] == ["thesis.txt"]
 
 
+def test_clean_leaves_recordings_whatever_their_folders_are_called(tmp_path: Path) -> None:
+    for name in ("train", "report", "corpus", "settings", "export.part", "tune.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.wav").write_text("mine")
+    before = digests(tmp_path)
+    run_make(tmp_path, "clean")
+    assert digests(tmp_path) == before
+
+
+def test_building_inside_the_recordings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "lamp").mkdir(parents=True)
+    result = run_make(tmp_path / "mine" / "build", "corpus", CORPUS="folder", SOURCE=str(tmp_path / "mine"))
+    assert result.returncode != 0
+    assert "lies inside SOURCE" in result.stderr
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["lamp"]
+
+
 def test_the_report_needs_no_other_host(tiny_build: Path) -> None:
     page = (tiny_build / "report" / "index.html").read_text()
     assert "default-src 'none'" in page

@@ -17,10 +17,11 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from pipeline.device import metadata
 from pipeline.device.metadata import Metadata, pack, read
 from pipeline.errors import BundleError
 
-RUNTIMES = Path(__file__).parents[1] / ".venv-runtimes" / "bin" / "python"
+RUNTIMES = Path(__file__).parents[1] / ".venv-runtimes"
 
 METADATA = Metadata(
     name="Befehle für draußen",
@@ -142,11 +143,13 @@ print(json.dumps({
 """
 
 
-@pytest.mark.skipif(not RUNTIMES.exists(), reason="mediapipe is not installed; run: make runtimes")
+@pytest.mark.skipif(not (RUNTIMES / "ready").exists(), reason="mediapipe is not installed; run: make runtimes")
 def test_another_reader_finds_the_same(packed: bytes, tmp_path: Path) -> None:
     path = tmp_path / "packed.tflite"
     path.write_bytes(packed)
-    result = subprocess.run([RUNTIMES, "-c", OTHER_READER, path], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [RUNTIMES / "bin" / "python", "-c", OTHER_READER, path], capture_output=True, text=True, check=True
+    )
     assert json.loads(result.stdout) == {
         "identifier": True,
         "min_parser_version": "1.3.0",
@@ -251,6 +254,14 @@ def test_encrypted_labels_are_refused(packed: bytes) -> None:
     damaged[packed.rindex(b"PK\1\2") + 8] |= 1  # the flag in the archive's table of contents
     with pytest.raises(BundleError, match=NOT_WHOLE):
         read(bytes(damaged), "x.tflite")
+
+
+def test_an_input_that_is_no_sound_is_refused(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata, "_SOUND", metadata._FEATURES)
+        packed = pack(model, METADATA)
+    with pytest.raises(BundleError, match="not a whole TFLite file with the metadata"):
+        read(packed, "x.tflite")
 
 
 def test_a_sample_rate_of_zero_is_refused(model: bytes) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +15,13 @@ import tf_keras
 from ai_edge_litert.interpreter import Interpreter
 
 from pipeline.config import Audio, Features, Model, Quantize, Train
+from pipeline.device import metadata
+from pipeline.device.bundle import verify
 from pipeline.device.interpreter import MFCC, WAVEFORM, Network, quantise
 from pipeline.device.mfcc import mfcc
+from pipeline.errors import BundleError
 from pipeline.network import batches, compress, convert, model, waveform
+from pipeline.network.frontend import Frontend
 
 FRAMES, N_MFCC, LABELS = 12, 8, 4
 MEAN, STD = np.linspace(-3, 3, N_MFCC), np.linspace(1, 2, N_MFCC)
@@ -186,9 +193,8 @@ def test_a_phone_file_scores_sound_as_keras_scores_its_mfcc(
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
 def test_a_phone_file_keeps_nothing_between_calls_and_needs_no_reset(
-    phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str, monkeypatch: pytest.MonkeyPatch
+    phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str
 ) -> None:
-    monkeypatch.setattr(Interpreter, "reset_all_variables", lambda self: None)
     file, x = Network(phone_files[1][kind], kind, WAVEFORM), sounds(20)
     forwards = np.stack([file.scores(window) for window in x])
     backwards = np.stack([file.scores(window) for window in x[::-1]])[::-1]
@@ -196,9 +202,7 @@ def test_a_phone_file_keeps_nothing_between_calls_and_needs_no_reset(
 
 
 @pytest.mark.parametrize("kind", ["float", "int8"])
-def test_only_silence_is_silent_and_no_sound_gives_no_number(
-    phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str
-) -> None:
+def test_no_sound_gives_no_number(phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str) -> None:
     file = Network(phone_files[1][kind], kind, WAVEFORM)
     for value in (0.0, 1e-30, 1.0, 16.0):
         scores = file.scores(np.full(AUDIO.clip_samples, value, np.float32))
@@ -222,6 +226,27 @@ def test_a_phone_file_holds_nothing_that_a_runtime_refuses(
     phone_files: tuple[tf_keras.Model, dict[str, bytes]], kind: str
 ) -> None:
     assert obstacles(phone_files[1][kind]) == set()
+
+
+@pytest.mark.parametrize("file", ["commands.tflite", "commands_float.tflite"])
+def test_nor_does_the_file_in_a_bundle(file: str, tiny_build: Path) -> None:
+    assert obstacles((tiny_build / "bundle" / file).read_bytes()) == set()
+
+
+def test_a_fused_file_in_its_place_is_found_out(tiny_build: Path, tmp_path: Path) -> None:
+    """The usual export: the converter's own LSTM, behind the same front-end."""
+    bundle = Path(shutil.copytree(tiny_build / "bundle", tmp_path / "bundle"))
+    frontend, trained = Frontend(Audio(), Features()), model.load(tiny_build / "train" / "model.keras")
+    samples = tf_keras.Input((Audio().clip_samples,), batch_size=1)
+    mfcc_inside = tf_keras.layers.Lambda(lambda window: frontend(window)[None])(samples)
+    about = metadata.read((bundle / "commands.tflite").read_bytes(), "commands.tflite")
+    fused = metadata.pack(convert.to_float(tf_keras.Model(samples, trained(mfcc_inside))), about)
+    (bundle / "commands.tflite").write_bytes(fused)
+    described = json.loads((bundle / "commands.json").read_text())
+    described["sha256"]["commands.tflite"] = hashlib.sha256(fused).hexdigest()
+    (bundle / "commands.json").write_text(json.dumps(described))
+    with pytest.raises(BundleError, match=r"commands\.tflite: the order of clips changes its scores"):
+        verify(bundle)
 
 
 def test_another_encoding_of_the_lstm_would_be_found(network: tf_keras.Model) -> None:

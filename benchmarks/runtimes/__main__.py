@@ -1,8 +1,7 @@
 """The phone files, and fused ones beside them, in every runtime, on one core.
 
-Run `python -m benchmarks.runtimes BUNDLE SOURCE`: SOURCE is a folder of recordings in the layout of Speech Commands.
-The model that BUNDLE was made from is taken from `quantize` beside it. Each round goes through all runtimes and files,
-so that a slow minute falls on all.
+Run `python -m benchmarks.runtimes BUILD`: it takes the bundle, the model and the test clips of a whole build. Each
+round goes through all runtimes and files, so that a slow minute falls on all.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +27,23 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.runtimes.client import SAMPLE_RATE_HZ
 from benchmarks.runtimes.runtimes import RUNTIMES, NotInstalled, Refused, Run, score
 from pipeline import config
-from pipeline.config import BACKGROUND_NOISE, Audio, Features
-from pipeline.corpora.folder import SOUND_SUFFIXES, files_by_word
-from pipeline.device import audio, metadata
-from pipeline.device.bundle import check_hashes, read_description
+from pipeline.config import Audio, Features
+from pipeline.corpora import manifest
+from pipeline.device import metadata
+from pipeline.device.bundle import read_description, verify
 from pipeline.device.metadata import Metadata
 from pipeline.device.mfcc import mfcc
 from pipeline.errors import PipelineError
 from pipeline.network import convert, model
 from pipeline.network.engine import tf_keras
 from pipeline.network.frontend import Frontend
+from pipeline.stages.export import PHONE, PHONE_FLOAT
 
-PHONE, PHONE_FLOAT = "commands.tflite", "commands_float.tflite"
 FUSED_FLOAT, FUSED_DYNAMIC = "fused, float", "fused, dynamic range"
-CLIPS, MIN_CLIPS = 400, 300
+CLIPS = 400
 ROUNDS = 4  # two orders of the clips, each twice
 SEED = 1
 
@@ -52,13 +52,12 @@ Cells = dict[tuple[str, str], list[Run] | PipelineError]  # (file, runtime) → 
 
 
 @click.command()
-@click.argument("bundle", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("source", envvar="SOURCE", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("build", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), help="Write the figures here too.")
-def main(bundle: Path, source: Path, out: Path | None) -> None:
-    """Score real clips by each file in each runtime; compare with the Keras model, and with another order of clips."""
+def main(build: Path, out: Path | None) -> None:
+    """Score test clips of BUILD by each file in each runtime; compare with Keras, and with another order of clips."""
     try:
-        result = compare(bundle, source)
+        result = compare(build)
     except PipelineError as error:
         raise click.ClickException(str(error)) from None
     # Folded to less, the table is not readable.
@@ -67,16 +66,16 @@ def main(bundle: Path, source: Path, out: Path | None) -> None:
         out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def compare(bundle: Path, source: Path) -> dict[str, Any]:
+def compare(build: Path) -> dict[str, Any]:
+    bundle = build / "bundle"
+    verify(bundle)
     description = read_description(bundle)
-    check_hashes(bundle, description)
     sound, features = (config.build_section(name, description[name]) for name in ("audio", "features"))
-    paths = choose(source, description["labels"])
-    windows = np.stack([audio.fit(audio.read(path, sound.sample_rate_hz), sound.clip_samples) for path in paths])
-    trained = bundle.parent / "quantize" / "model.keras"
-    if not trained.exists():
-        raise PipelineError(f"{trained}: missing; give a bundle that lies where make put it")
-    network = model.load(trained)
+    if sound.sample_rate_hz != SAMPLE_RATE_HZ:
+        raise PipelineError(f"{bundle}: takes sound at {sound.sample_rate_hz} Hz, and this is for {SAMPLE_RATE_HZ} Hz")
+    clips = choose(build / "corpus")
+    windows = np.stack([manifest.window(build / "corpus", clip, sound) for clip in clips])
+    network = model.load(build / "quantize" / "model.keras")
     keras = network.predict(mfcc(windows, audio=sound, features=features), batch_size=256, verbose=0)
     with tempfile.TemporaryDirectory() as folder:
         files = {name: bundle / name for name in (PHONE, PHONE_FLOAT)}
@@ -88,8 +87,9 @@ def compare(bundle: Path, source: Path) -> dict[str, Any]:
     ms = {figures["file"]: figures["latency_ms"] for figures in rows if figures["runtime"] == "interpreter"}
     seeds = {name: section["seed"] for name, section in description["settings"].items() if "seed" in section}
     return {
-        "clips": len(paths),
-        "words": len({path.parent.name for path in paths}),
+        "corpus": f"{description['settings']['corpus']['kind']}, testing split",
+        "clips": len(clips),
+        "words": len({clip.word for clip in clips}),
         "bytes": sizes,
         "rows": rows,
         "phone_to_fused_time": ms[PHONE] / ms[FUSED_FLOAT],
@@ -102,21 +102,10 @@ def compare(bundle: Path, source: Path) -> dict[str, Any]:
 # --- what is measured ---
 
 
-def choose(source: Path, labels: Sequence[str]) -> list[Path]:
-    """Half of the clips from the keywords' folders and half from other words', evenly from all over the sorted ones."""
-    words, _ = files_by_word(source)
-    words.pop(BACKGROUND_NOISE, None)
-    halves: dict[bool, list[Path]] = {True: [], False: []}
-    for word, paths in words.items():
-        halves[word in labels] += [path for path in paths if path.suffix.lower() in SOUND_SUFFIXES]
-    chosen = [path for paths in halves.values() for path in evenly(paths, CLIPS // 2)]
-    if len(chosen) < MIN_CLIPS:
-        raise PipelineError(f"{source}: {len(chosen)} clips are too few; {MIN_CLIPS} are needed")
-    return chosen
-
-
-def evenly(paths: Sequence[Path], count: int) -> list[Path]:
-    return [paths[place] for place in np.linspace(0, len(paths) - 1, min(count, len(paths))).astype(int)]
+def choose(corpus: Path) -> list[manifest.Clip]:
+    """Clips that the model was not trained on, evenly from all over the sorted ones."""
+    clips = manifest.examples(manifest.read(corpus), manifest.TESTING)
+    return [clips[place] for place in np.linspace(0, len(clips) - 1, min(CLIPS, len(clips))).astype(int)]
 
 
 def write_fused(
@@ -194,7 +183,9 @@ def cpu() -> str:
 
 
 def table(result: dict[str, Any]) -> Table:
-    shown = Table(title=f"{result['clips']} clips of {result['words']} words, one thread of {result['cpu']}")
+    shown = Table(
+        title=f"{result['clips']} clips of {result['words']} words ({result['corpus']}), one thread of {result['cpu']}"
+    )
     shown.add_column("file", no_wrap=True)
     shown.add_column("runtime", no_wrap=True)
     for column in ("from\nKeras", "from the\ninterpreter", "labels\nchanged", "between\norders", "ms"):

@@ -38,8 +38,8 @@ Windows = NDArray[np.float32]
 Score = Callable[[Windows], tuple[Sequence[float], Sequence[str]]]  # a window to its scores, and their labels or none
 
 
-def interpreter(model: Path) -> Score:
-    """TensorFlow Lite's interpreter. Variables aren't reset between calls: most runtimes have no way to."""
+def interpreter(model: Path, *, reset: bool = False) -> Score:
+    """TensorFlow Lite's interpreter. It alone can reset variables between calls."""
     from ai_edge_litert.interpreter import Interpreter
 
     runner = Interpreter(model_path=str(model), num_threads=1)
@@ -47,6 +47,8 @@ def interpreter(model: Path) -> Score:
     (taken,), (given,) = runner.get_input_details(), runner.get_output_details()
 
     def score(window: Windows) -> tuple[Sequence[float], Sequence[str]]:
+        if reset:
+            runner.reset_all_variables()
         runner.set_tensor(taken["index"], window[None])
         runner.invoke()
         return runner.get_tensor(given["index"])[0], ()
@@ -145,6 +147,7 @@ def served(model: Path, windows: Windows) -> Iterator[str]:
 
 RUNTIMES: dict[str, Callable[[Path, Windows], dict[str, Any]]] = {
     "interpreter": partial(in_python, interpreter),
+    "interpreter_reset": partial(in_python, partial(interpreter, reset=True)),
     "compiled_model": partial(in_python, compiled_model),
     "mediapipe_python": partial(in_python, mediapipe_python),
     "litert_js": partial(in_browser, "litert_js"),

@@ -21,11 +21,12 @@ ENVIRONMENT = ROOT / ".venv-runtimes"
 BROWSER = {"litert_js": "LiteRT.js", "mediapipe_web": "MediaPipe, web"}
 RUNTIMES = {
     "interpreter": "Python interpreter",
+    "interpreter_reset": "the same, reset each time",
     "compiled_model": "CompiledModel, Python",
     "mediapipe_python": "MediaPipe, Python",
     **BROWSER,
 }
-_OWN = ("interpreter", "compiled_model")  # those in the environment that runs this
+_OWN = ("interpreter", "interpreter_reset", "compiled_model")  # those in the environment that runs this
 
 
 class NotInstalled(PipelineError):

@@ -73,7 +73,7 @@ def files_by_word(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         word = unicodedata.normalize("NFC", folder.name)  # macOS takes letters and accents apart
         if word.startswith(("_", ".")) and word not in RESERVED:
-            warnings.append(f"{folder}: not used, a word can't start with _ or a dot; rename it if it is one")
+            warnings.append(f"{folder.name}: not used, a word can't start with _ or a dot; rename it if it is one")
         else:
             files.setdefault(word, []).extend(path for path in sorted(folder.rglob("*")) if _counts(path, folder))
     return files, warnings
@@ -98,17 +98,20 @@ def _counts(path: Path, folder: Path) -> bool:
 
 def _loose_files(root: Path) -> list[str]:
     loose = sorted(path for path in root.iterdir() if not path.is_dir() and not path.name.startswith("."))
-    return [f"{path}: not used, it lies outside the word folders" for path in loose]
+    return [f"{path.name}: not used, it lies outside the word folders" for path in loose]
 
 
 def _lack_of_others(keywords: Sequence[str], spoken: Collection[str], root: Path) -> list[str]:
-    """Warn of a corpus that holds nothing but keywords; refuse it if it is one keyword only."""
+    """Warn of a corpus that holds nothing but keywords; refuse it if it is one keyword only.
+
+    A warning is published with the model, so it names no path of the maker's.
+    """
     if set(spoken) != set(keywords):
         return []
     if len(keywords) == 1:
         lack = f"{keywords[0]} is the only class; add a second word, or recordings of other words in {UNKNOWN}"
         raise CorpusError(f"{root}: {lack}")
-    return [f"{root}: nothing but keywords, so any word will be taken for one of them; add others in {UNKNOWN}"]
+    return [f"SOURCE holds nothing but keywords, so any word will be taken for one of them; add others in {UNKNOWN}"]
 
 
 def _speaker(path: Path, root: Path) -> str:

@@ -1,4 +1,4 @@
-"""What also runs on a Raspberry Pi: numpy, ai-edge-litert, click, soundfile and soxr, nothing else."""
+"""What also runs on a Raspberry Pi: numpy, ai-edge-litert, flatbuffers, click, soundfile and soxr, nothing else."""
 
 from pipeline.device.recognizer import Recognizer
 

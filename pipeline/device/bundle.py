@@ -12,20 +12,28 @@ import numpy as np
 from pipeline import config
 from pipeline.device import audio, metadata
 from pipeline.device.interpreter import MFCC, WAVEFORM, Array, Network
-from pipeline.errors import BundleError, SettingsError
+from pipeline.errors import COPY_AGAIN, BundleError, SettingsError
 
 FORMAT = 2
 DESCRIPTION = "commands.json"
+EXPORTED = "description.json"  # the part of it that is known before thresholds are chosen
 LABELS = "labels.txt"
 GOLDEN = "golden"
 GOLDEN_SCORES = f"{GOLDEN}/golden.json"
 _TABLES = ("audio", "features", "normaliser", "files", "thresholds", "sha256")
+# What comes of reading a part that is missing, of another type, or out of range.
+_NONSENSE = (KeyError, TypeError, ValueError, OverflowError, RecursionError, SettingsError)
 _PARTS = {"labels": list, **dict.fromkeys(_TABLES, dict)}
-_AGAIN = "make or copy the bundle again"
 
 
 def read_description(folder: Path) -> dict[str, Any]:
-    """What a bundle says of itself in `commands.json`."""
+    """What a bundle says of itself in `commands.json`.
+
+    Raises
+    ------
+    BundleError
+        If the folder is no bundle, or of another format, or a part of the description is missing or makes no sense.
+    """
     path = folder / DESCRIPTION
     try:
         description = json.loads(path.read_text(encoding="utf-8"))
@@ -33,26 +41,39 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise BundleError(
             f"{path}: no such file; give the folder of a bundle, such as build/synthetic/bundle"
         ) from None
-    except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: not readable: {error}; {_AGAIN}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not readable: {error}; {COPY_AGAIN}") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
         raise BundleError(f"{path}: format {found}, and this version reads format {FORMAT}; make the bundle again")
     if wrong := [name for name, kind in _PARTS.items() if not isinstance(description.get(name), kind)]:
-        raise BundleError(f"{path}: lacks {', '.join(wrong)}; {_AGAIN}")
-    if unhashed := sorted({*description["files"], LABELS, GOLDEN_SCORES} - description["sha256"].keys()):
-        raise BundleError(f"{path}: has no sha256 of {', '.join(unhashed)}; {_AGAIN}")
+        raise BundleError(f"{path}: lacks {', '.join(wrong)}; {COPY_AGAIN}")
+    if fault := _fault(description["labels"], description["files"], description["sha256"]):
+        raise BundleError(f"{path}: {fault}; {COPY_AGAIN}")
     return description
 
 
-def check_hashes(folder: Path, description: dict[str, Any]) -> None:
-    """Refuse a bundle of which any file isn't the one that was made."""
-    for name, digest in description["sha256"].items():
+def _fault(labels: list[Any], files: dict[str, Any], hashes: dict[str, str]) -> str:
+    """What is wrong with the names in a description, if anything."""
+    if not all(isinstance(label, str) for label in labels) or not 0 < len(labels) == len(set(labels)):
+        return "labels must be texts, each another"
+    if not files:
+        return "names no file to recognise with"
+    if outside := [name for name in hashes if Path(name).is_absolute() or ".." in Path(name).parts]:
+        return f"names a file outside the bundle, {outside[0]}"
+    if unhashed := sorted({*files, LABELS, GOLDEN_SCORES} - hashes.keys()):
+        return f"has no sha256 of {', '.join(unhashed)}"
+    return ""
+
+
+def check_hashes(folder: Path, hashes: dict[str, str]) -> None:
+    """Refuse a bundle of which any of these files isn't the one that was made."""
+    for name, digest in hashes.items():
         path = folder / name
         if not path.is_file():
             raise BundleError(f"{path}: missing; copy the whole bundle")
         if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            raise BundleError(f"{path}: not the file that was made (its sha256 differs); {_AGAIN}")
+            raise BundleError(f"{path}: not the file that was made (its sha256 differs); {COPY_AGAIN}")
 
 
 def open_network(folder: Path, file: str, description: dict[str, Any]) -> Network:
@@ -66,16 +87,19 @@ def open_network(folder: Path, file: str, description: dict[str, Any]) -> Networ
     """
     content, path = (folder / file).read_bytes(), str(folder / file)
     try:
-        takes, outside = (description["files"][file][key] for key in ("input", "normalised_outside"))
+        takes, outside = (description["files"][file][key] for key in ("takes", "normalised_outside"))
         sound, features = (config.build_section(name, description[name]) for name in ("audio", "features"))
-        mean, std = (np.array(description["normaliser"][key], np.float32) for key in ("mean", "std"))
         shapes = {WAVEFORM: (1, sound.clip_samples), MFCC: (1, features.frames(sound), features.n_mfcc)}
         expected = shapes[takes], (1, len(description["labels"]))
-    except (KeyError, TypeError, ValueError, SettingsError) as error:
-        raise BundleError(f"{folder / DESCRIPTION}: not as it was made ({error}); {_AGAIN}") from None
-    network = Network(content, path, takes, (mean, std) if outside else None)
+        mean, std = (
+            _array(description["normaliser"][key], (features.n_mfcc,), f"normaliser.{key}") for key in ("mean", "std")
+        )
+        normaliser = {True: (mean, std), False: None}[outside]
+    except _NONSENSE as error:
+        raise BundleError(f"{folder / DESCRIPTION}: not as it was made ({error}); {COPY_AGAIN}") from None
+    network = Network(content, path, takes, normaliser)
     if network.shapes != expected:
-        raise BundleError(f"{path}: takes and gives {network.shapes}, not {expected} as described; {_AGAIN}")
+        raise BundleError(f"{path}: takes and gives {network.shapes}, not {expected} as described; {COPY_AGAIN}")
     if takes == WAVEFORM:
         _check_metadata(metadata.read(content, path), path, sound.sample_rate_hz, description["labels"])
     return network
@@ -86,7 +110,7 @@ def _check_metadata(found: metadata.Metadata, path: str, sample_rate_hz: int, la
     wanted: dict[str, Any] = {"sample_rate_hz": sample_rate_hz, "channels": 1, "labels": tuple(labels)}
     for name, value in wanted.items():
         if getattr(found, name) != value:
-            raise BundleError(f"{path}: its metadata say {name} {getattr(found, name)}, not {value}; {_AGAIN}")
+            raise BundleError(f"{path}: its metadata say {name} {getattr(found, name)}, not {value}; {COPY_AGAIN}")
 
 
 def verify(folder: Path) -> dict[str, float]:
@@ -103,37 +127,53 @@ def verify(folder: Path) -> dict[str, float]:
         For the first thing that is wrong, by name.
     """
     description = read_description(folder)
-    check_hashes(folder, description)
-    if (folder / LABELS).read_text(encoding="utf-8").splitlines() != description["labels"]:
-        raise BundleError(f"{folder / LABELS}: other labels than in {DESCRIPTION}; {_AGAIN}")
-    networks = {file: open_network(folder, file, description) for file in description["files"]}
-    inputs, expected, tolerance = _read_golden(folder, description)
+    check_hashes(folder, description["sha256"])
+    if (folder / LABELS).read_bytes() != "".join(f"{label}\n" for label in description["labels"]).encode():
+        raise BundleError(f"{folder / LABELS}: other labels than in {DESCRIPTION}; {COPY_AGAIN}")
     differences = {}
-    for file, network in networks.items():
-        found = _scores_in_any_order(network, inputs[network.takes], folder / file)
-        differences[file] = float(np.abs(found - expected[file]).max())
-        if not differences[file] <= tolerance[file]:  # true for NaN too
-            off = f"scores {differences[file]:.2g} off the golden ones, and {tolerance[file]:g} is allowed"
+    for file in description["files"]:
+        network = open_network(folder, file, description)
+        windows, expected, tolerance = _read_golden(folder, file, network, description)
+        found = _scores_in_any_order(network, windows, folder / file)
+        differences[file] = float(np.abs(found - expected).max())
+        if not differences[file] <= tolerance:  # true for NaN too
+            off = f"scores {differences[file]:.2g} off the golden ones, and {tolerance:g} is allowed"
             raise BundleError(f"{folder / file}: {off}; this runtime computes otherwise")
     return differences
 
 
 def _read_golden(
-    folder: Path, description: dict[str, Any]
-) -> tuple[dict[str, list[Array]], dict[str, Array], dict[str, float]]:
-    """Windows by what a file takes, scores `(clips, labels)` and tolerance of each file."""
+    folder: Path, file: str, network: Network, description: dict[str, Any]
+) -> tuple[list[Array], Array, float]:
+    """Windows as a file takes them, its scores `(clips, labels)`, and how far a runtime may be off."""
     path = folder / GOLDEN_SCORES
+    (_, *window), (_, labels) = network.shapes
     try:
         golden = json.loads(path.read_text(encoding="utf-8"))
-        clips, rate_hz = golden["clips"], description["audio"]["sample_rate_hz"]
-        inputs = {
-            WAVEFORM: [audio.read(folder / GOLDEN / clip["file"], rate_hz) for clip in clips],
-            MFCC: [np.array(clip["mfcc"], np.float32) for clip in clips],
-        }
-        expected = {file: np.array([clip["scores"][file] for clip in clips]) for file in description["files"]}
-        return inputs, expected, {file: float(golden["tolerance"][file]) for file in expected}
-    except (KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{path}: not as it was made ({error}); {_AGAIN}") from None
+        clips, tolerance = golden["clips"], float(golden["tolerance"][file])
+        if not 0 < tolerance < 1:
+            raise ValueError(f"a tolerance of {tolerance}")
+        sounds = (_golden_sound(folder, clip["file"], description) for clip in clips)
+        given = sounds if network.takes == WAVEFORM else (clip["mfcc"] for clip in clips)
+        windows = [_array(values, tuple(window), f"a clip for {file}") for values in given]
+        scores = _array([clip["scores"][file] for clip in clips], (len(clips), labels), f"scores of {file}")
+    except _NONSENSE as error:
+        raise BundleError(f"{path}: not as it was made ({error}); {COPY_AGAIN}") from None
+    return windows, scores, tolerance
+
+
+def _golden_sound(folder: Path, name: str, description: dict[str, Any]) -> Array:
+    if f"{GOLDEN}/{name}" not in description["sha256"]:
+        raise ValueError(f"{name} is no file of the bundle")
+    return audio.read(folder / GOLDEN / name, description["audio"]["sample_rate_hz"])
+
+
+def _array(values: Any, shape: tuple[int, ...], what: str) -> Array:
+    """Numbers as float32, refused if they are of another shape, or none, or not finite."""
+    array = np.array(values, np.float32)
+    if array.shape != shape or not array.size or not np.isfinite(array).all():
+        raise ValueError(f"{what} must be {shape} finite numbers")
+    return array
 
 
 def _scores_in_any_order(network: Network, windows: list[Array], path: Path) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from pipeline.errors import BundleError
+from pipeline.errors import COPY_AGAIN, BundleError
 
 # What a file takes of a window: its samples, or the MFCC of them.
 WAVEFORM, MFCC = "waveform", "mfcc"
@@ -41,8 +41,9 @@ class Network:
         try:
             self._interpreter = Interpreter(model_content=content, num_threads=1)
             self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError):
-            raise BundleError(f"{name}: not a whole TFLite file; make or copy the bundle again") from None
+        except (ValueError, RuntimeError) as error:
+            raise _refusal(name, error) from None
+        self._name = name
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
         self._normaliser = normaliser
@@ -64,12 +65,22 @@ class Network:
         if self._normaliser:
             mean, std = self._normaliser
             window = (window - mean) / std
-        # A fused LSTM would go on from where the window before ended.
-        self._interpreter.reset_all_variables()
+        if self.takes == MFCC:
+            # These hold the fused LSTM, which would go on from where the window before ended. A file that takes sound
+            # must do without: not every runtime can reset.
+            self._interpreter.reset_all_variables()
         self._interpreter.set_tensor(self._input["index"], quantise(window[None], self._input))
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise _refusal(self._name, error) from None
         scores: Array = dequantise(self._interpreter.get_tensor(self._output["index"]), self._output)[0]
         return scores
+
+
+def _refusal(name: str, error: Exception) -> BundleError:
+    reason = str(error).strip().splitlines()[0]
+    return BundleError(f"{name}: TFLite can't read it ({reason}); {COPY_AGAIN}, or update ai-edge-litert")
 
 
 def quantise(values: Array, tensor: dict[str, Any]) -> NDArray[Any]:

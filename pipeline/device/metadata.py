@@ -17,7 +17,7 @@ import numpy as np
 from flatbuffers import encode, number_types, packer, util
 from flatbuffers.table import Table
 
-from pipeline.errors import BundleError
+from pipeline.errors import COPY_AGAIN, BundleError
 
 _ENTRY = "TFLITE_METADATA"  # in the model's list: the name by which readers find the buffer
 _LABELS = "labels.txt"
@@ -96,11 +96,10 @@ def read(content: bytes, name: str) -> Metadata:
         If the bytes are no whole TFLite file, or hold no metadata, or not what an audio classifier needs; `name` says
         which file.
     """
-    again = "make or copy the bundle again"
     try:
         packed = _find(content)
         if packed is None:
-            raise BundleError(f"{name}: holds no metadata; {again}")
+            raise BundleError(f"{name}: holds no metadata; {COPY_AGAIN}")
         root = _Table.root(packed, _IDENTIFIER)
         (subgraph,) = root.tables(_SUBGRAPHS)
         sample_rate_hz, channels = _sound(subgraph)
@@ -115,7 +114,7 @@ def read(content: bytes, name: str) -> Metadata:
         )
     except _DAMAGE:
         what = "not a whole TFLite file with the metadata and labels of an audio classifier"
-        raise BundleError(f"{name}: {what}; {again}") from None
+        raise BundleError(f"{name}: {what}; {COPY_AGAIN}") from None
 
 
 def _build(metadata: Metadata) -> bytes:

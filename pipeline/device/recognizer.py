@@ -36,19 +36,21 @@ class Recognizer:
 
     @classmethod
     def load(cls, folder: str | Path, file: str = DEFAULT_FILE) -> Recognizer:
-        """Open a bundle, its format, every hash and the file's own metadata checked.
+        """Open one file of a bundle, the format, its hash and its own metadata checked.
+
+        Of the bundle only `commands.json` and the file are read, so an app may do without the rest.
 
         Raises
         ------
         BundleError
-            If the folder is no bundle, of another format, or any file is missing, was changed, or is not what the
+            If the folder is no bundle, of another format, or the file is missing, was changed, or is not what the
             bundle's description says.
         """
         folder = Path(folder)
         description = bundle.read_description(folder)
-        bundle.check_hashes(folder, description)
         if file not in description["files"]:
             raise BundleError(f"{folder}: holds no {file}; it has: {', '.join(sorted(description['files']))}")
+        bundle.check_hashes(folder, {file: description["sha256"][file]})
         network = bundle.open_network(folder, file, description)
         audio, features = (config.build_section(name, description[name]) for name in ("audio", "features"))
         return cls(network, description["labels"], audio, features)

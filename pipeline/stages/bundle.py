@@ -12,22 +12,21 @@ import jinja2
 import pipeline
 from pipeline import receipt
 from pipeline.config import Settings
-from pipeline.device.bundle import DESCRIPTION, FORMAT, verify
+from pipeline.device.bundle import DESCRIPTION, EXPORTED, FORMAT, verify
 
 CARD = "MODEL_CARD.md"
-_FROM_EXPORT = "description.json"
 
 
 def run(settings: Settings, export: Path, tune: Path, evaluate: Path, out: Path) -> str:
     """Put files, description, thresholds and model card together, and try the result as a device would."""
     inputs = from_export, _, from_evaluate = receipt.require(settings, export=export, tune=tune, evaluate=evaluate)
     with receipt.making(out, "bundle", settings, inputs) as work:
-        made = [name for name in from_export.files if name != _FROM_EXPORT]
+        made = [name for name in from_export.files if name != EXPORTED]
         for name in made:
             (work / name).parent.mkdir(exist_ok=True)
             shutil.copy(export / name, work / name)
         exported, thresholds, metrics = map(
-            _read_json, (export / _FROM_EXPORT, tune / "thresholds.json", evaluate / "metrics.json")
+            _read_json, (export / EXPORTED, tune / "thresholds.json", evaluate / "metrics.json")
         )
         (work / CARD).write_text(_card(from_evaluate.settings, exported, metrics), encoding="utf-8")
         description = {

@@ -22,7 +22,7 @@ from rich.table import Table
 from pipeline import receipt
 from pipeline.config import SILENCE, UNKNOWN, Audio, Settings
 from pipeline.corpora import manifest, shards
-from pipeline.device.bundle import open_network
+from pipeline.device.bundle import EXPORTED, open_network
 from pipeline.device.interpreter import MFCC, Network
 from pipeline.device.recognizer import DEFAULT_FILE
 from pipeline.network import model
@@ -33,7 +33,7 @@ PREDICTIONS = "predictions.csv"
 KERAS, TRAINED = "keras", "keras before compression"
 _LATENCY_RUNS = 200
 
-Scores = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Examples:
     corpus: Path
     audio: Audio
     clips: list[manifest.Clip]
-    mfcc: Scores
+    mfcc: Array
     truth: NDArray[np.int32]
 
-    def windows(self, takes: str) -> Iterator[Scores]:
+    def windows(self, takes: str) -> Iterator[Array]:
         """One window after another, as a file takes it; sound is read when its turn comes."""
         if takes == MFCC:
             return iter(self.mfcc)
@@ -61,21 +61,21 @@ def run(
         settings, corpus=corpus, features=features, train=train, quantize=quantize, export=export, tune=tune
     )
     with receipt.making(out, "evaluate", settings, inputs) as work:
-        description = json.loads((export / "description.json").read_text(encoding="utf-8"))
+        description = json.loads((export / EXPORTED).read_text(encoding="utf-8"))
         thresholds = json.loads((tune / "thresholds.json").read_text(encoding="utf-8"))
         networks = {name: open_network(export, name, description) for name in description["files"]}
         models = _keras_models(train, quantize, settings)
         labels, about = description["labels"], manifest.read_about(corpus)
         metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, about), "splits": {}}
+        splits = [split for split in (manifest.TESTING, manifest.OFFICIAL) if (features / split).is_dir()]
+        tests = {split: _examples(corpus, features / split, settings) for split in splits}
         rows = []
-        for split in (manifest.TESTING, manifest.OFFICIAL):
-            if (features / split).is_dir():
-                examples = _examples(corpus, features / split, settings)
-                scores = {name: _predict(network, examples) for name, network in models.items()}
-                scores |= {name: _one_by_one(name, network, examples) for name, network in networks.items()}
-                metrics["splits"][split] = _figures(scores, examples.truth, labels, thresholds)
-                rows += [_prediction(clip, scores, n, labels) for n, clip in enumerate(examples.clips)]
-        timed = _examples(corpus, features / manifest.TESTING, settings)
+        for split, examples in tests.items():
+            scores = {name: _predict(network, examples) for name, network in models.items()}
+            scores |= {name: _one_by_one(name, network, examples) for name, network in networks.items()}
+            metrics["splits"][split] = _figures(scores, examples.truth, labels, thresholds)
+            rows += [_prediction(clip, scores, n, labels) for n, clip in enumerate(examples.clips)]
+        timed = tests[manifest.TESTING]
         metrics["files"] = {name: _file_figures(export / name, network, timed) for name, network in networks.items()}
         (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
         manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
@@ -115,11 +115,11 @@ def _keras_models(train: Path, quantize: Path, settings: Settings) -> dict[str, 
     return {name: model.load(folder / "model.keras") for name, folder in folders.items()}
 
 
-def _predict(network: tf_keras.Model, examples: Examples) -> Scores:
+def _predict(network: tf_keras.Model, examples: Examples) -> Array:
     return network.predict(examples.mfcc, batch_size=256, verbose=0)
 
 
-def _one_by_one(name: str, network: Network, examples: Examples) -> Scores:
+def _one_by_one(name: str, network: Network, examples: Examples) -> Array:
     windows = track(examples.windows(network.takes), name, len(examples.clips), console=Console(stderr=True))
     return np.stack([network.scores(window) for window in windows])
 
@@ -133,7 +133,7 @@ def _data(settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def _figures(
-    scores: dict[str, Scores], truth: NDArray, labels: list[str], thresholds: dict[str, float]
+    scores: dict[str, Array], truth: NDArray, labels: list[str], thresholds: dict[str, float]
 ) -> dict[str, Any]:
     reference = scores[KERAS].argmax(axis=1)
     return {
@@ -161,7 +161,7 @@ def _model_figures(found: NDArray, truth: NDArray, reference: NDArray, labels: l
     }
 
 
-def _at_thresholds(scores: Scores, truth: NDArray, labels: list[str], thresholds: dict[str, float]) -> dict[str, float]:
+def _at_thresholds(scores: Array, truth: NDArray, labels: list[str], thresholds: dict[str, float]) -> dict[str, float]:
     """What an app sees that takes a keyword only above its threshold."""
     limits = np.array([thresholds.get(label, np.inf) for label in labels])
     best = scores.argmax(axis=1)
@@ -189,7 +189,7 @@ def _file_figures(path: Path, network: Network, examples: Examples) -> dict[str,
     }
 
 
-def _prediction(clip: manifest.Clip, scores: dict[str, Scores], number: int, labels: list[str]) -> dict[str, Any]:
+def _prediction(clip: manifest.Clip, scores: dict[str, Array], number: int, labels: list[str]) -> dict[str, Any]:
     values = {f"{name}:{label}": f"{scores[name][number, n]:.6f}" for name in scores for n, label in enumerate(labels)}
     return {
         "split": clip.split,

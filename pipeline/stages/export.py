@@ -17,15 +17,14 @@ from pipeline.config import Settings
 from pipeline.corpora import manifest, shards
 from pipeline.corpora.process import in_fresh_process
 from pipeline.device import audio, metadata
-from pipeline.device.bundle import GOLDEN, GOLDEN_SCORES, open_network
+from pipeline.device.bundle import EXPORTED, GOLDEN, GOLDEN_SCORES, open_network
 from pipeline.device.interpreter import MFCC, WAVEFORM, Normaliser
 from pipeline.device.metadata import Metadata
 from pipeline.device.mfcc import mfcc
+from pipeline.device.recognizer import DEFAULT_FILE
 from pipeline.errors import PipelineError
 from pipeline.network import convert, model, waveform
 from pipeline.network.engine import tf_keras
-
-DESCRIPTION = "description.json"
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class File:
     normalised_outside: bool = False
 
 
-PHONE, PHONE_FLOAT = "commands.tflite", "commands_float.tflite"
+PHONE, PHONE_FLOAT = DEFAULT_FILE, "commands_float.tflite"
 FLOAT, DYNAMIC, INT8 = (f"commands_features_{kind}.tflite" for kind in ("float", "dynamic", "int8"))
 FILES = {
     PHONE: File(WAVEFORM, 5e-3),
@@ -69,7 +68,7 @@ def run(settings: Settings, corpus: Path, features: Path, quantize: Path, out: P
             (work / name).write_bytes(metadata.pack(content, about) if takes_sound else content)
         shutil.copy(quantize / manifest.LABELS, work)
         description = _describe(settings, labels, normaliser)
-        _write_json(work / DESCRIPTION, description, indent=1)
+        _write_json(work / EXPORTED, description, indent=1)
         clips = _golden(corpus, work, description, settings)
         tolerance = {name: file.tolerance for name, file in FILES.items()}
         _write_json(work / GOLDEN_SCORES, {"tolerance": tolerance, "clips": clips})
@@ -96,10 +95,9 @@ def _convert(quantize: Path, normaliser: Normaliser, settings: Settings) -> dict
 
 def _metadata(labels: list[str], about: dict[str, Any], settings: Settings) -> Metadata:
     """What the files for phones say of themselves, to readers that know nothing of this project."""
-    words = ", ".join(labels[2:])
     return Metadata(
         name="Speech commands",
-        description=f"Says which word a window of sound holds: {words}. See MODEL_CARD.md beside it.",
+        description="A score for each label, for one window of sound; MODEL_CARD.md beside the file says more",
         version=pipeline.__version__,
         license=f"That of the model is for its maker to say; that of the data: {about['licence']}",
         sample_rate_hz=settings.audio.sample_rate_hz,
@@ -116,7 +114,7 @@ def _describe(settings: Settings, labels: list[str], normaliser: Normaliser) -> 
         "features": settings.section("features"),
         "normaliser": {"mean": normaliser[0].tolist(), "std": normaliser[1].tolist()},
         "files": {
-            name: {"input": file.takes, "normalised_outside": file.normalised_outside} for name, file in FILES.items()
+            name: {"takes": file.takes, "normalised_outside": file.normalised_outside} for name, file in FILES.items()
         },
     }
 

@@ -62,6 +62,7 @@ def _train(settings: Settings, features: Path, work: Path) -> None:
     keeper = Keeper(work, network, settings.train.patience_epochs)
     try:
         if keeper.history:
+            log.info("going on after epoch %d", len(keeper.history))
             keeper.restore(len(keeper.history) - 1)
         if not keeper.is_over():
             _fit(network, keeper, settings, features, work)
@@ -152,7 +153,6 @@ class Keeper(tf_keras.callbacks.Callback):
         self.state = tf.train.Checkpoint(model=network, optimizer=network.optimizer)
 
     def restore(self, epoch: int) -> None:
-        log.info("taking up the state after epoch %d", epoch + 1)
         self.state.read(str(self._path(epoch)))
 
     def is_over(self) -> bool:

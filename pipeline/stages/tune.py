@@ -13,7 +13,7 @@ from rich.progress import track
 from pipeline import receipt
 from pipeline.config import SILENCE, UNKNOWN, Settings
 from pipeline.corpora import manifest
-from pipeline.device.bundle import open_network
+from pipeline.device.bundle import EXPORTED, open_network
 from pipeline.device.recognizer import DEFAULT_FILE
 
 THRESHOLDS = "thresholds.json"
@@ -23,7 +23,7 @@ def run(settings: Settings, corpus: Path, export: Path, out: Path) -> str:
     """Let each keyword be taken for granted by at most the set share of validation clips that hold something else."""
     inputs = receipt.require(settings, corpus=corpus, export=export)
     with receipt.making(out, "tune", settings, inputs) as work:
-        description = json.loads((export / "description.json").read_text(encoding="utf-8"))
+        description = json.loads((export / EXPORTED).read_text(encoding="utf-8"))
         network, labels = open_network(export, DEFAULT_FILE, description), description["labels"]
         clips = manifest.examples(manifest.read(corpus), manifest.VALIDATION)
         progress = track(clips, "thresholds", console=Console(stderr=True))
