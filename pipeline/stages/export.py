@@ -62,6 +62,7 @@ def run(settings: Settings, corpus: Path, features: Path, quantize: Path, out: P
         # Where the converter can't write, as in a full folder for temporary files, it ends the process it runs in.
         context = multiprocessing.get_context("spawn")
         contents = in_fresh_process(context, BROKEN_OFF, _convert, quantize, normaliser, settings)
+        contents[PHONE] = waveform.with_int8_weights(contents[PHONE_FLOAT])
         about = _metadata(labels, manifest.read_about(corpus), settings)
         for name, content in contents.items():
             takes_sound = FILES[name].takes == WAVEFORM
@@ -83,10 +84,8 @@ def _write_json(path: Path, content: dict[str, Any], indent: int | None = None) 
 def _convert(quantize: Path, normaliser: Normaliser, settings: Settings) -> dict[str, bytes]:
     network, (mean, std) = model.load(quantize / "model.keras"), normaliser
     calibration = (np.load(quantize / "calibration.npy", allow_pickle=False) - mean) / std
-    phone = waveform.to_waveform(network, settings.audio, settings.features)
     return {
-        PHONE: waveform.with_int8_weights(phone),
-        PHONE_FLOAT: phone,
+        PHONE_FLOAT: waveform.to_waveform(network, settings.audio, settings.features),
         FLOAT: convert.to_float(network),
         DYNAMIC: convert.to_dynamic_range(network),
         INT8: convert.to_int8(model.after_normaliser(network), calibration),
