@@ -17,7 +17,9 @@ from pipeline.config import Settings
 from pipeline.errors import AudioError, MissingExtra, PipelineError, SettingsError
 
 if TYPE_CHECKING:
+    from pipeline.device import Spotter
     from pipeline.device.recognizer import Result
+    from pipeline.device.spot import Detection
 
 PATH = click.Path(path_type=Path)  # what is wrong with one is said by whatever reads it, in one line
 
@@ -214,6 +216,50 @@ def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
     _show_results(results, recognizer.labels, form)
     if unusable:
         raise SystemExit(1)
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+@click.argument("recordings", nargs=-1, required=True, type=PATH, metavar="AUDIO...")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "csv", "srt", "audacity"]),
+    default="table",
+    show_default=True,
+    help="For people, programs, players or the label track of Audacity.",
+)
+def spot(bundle: Path, recordings: tuple[Path, ...], form: str) -> None:
+    """List the words of BUNDLE in AUDIO of any length, with their times; - is raw 16-bit mono sound on stdin."""
+    from pipeline.device import Spotter, listing
+
+    if form in listing.OF_ONE_RECORDING and len(recordings) > 1:
+        raise click.UsageError(f"{form} is for one recording, and {len(recordings)} were given")
+    heard: dict[str, list[Detection]] = {}
+    for path in dict.fromkeys(recordings):
+        try:
+            heard[str(path)] = _listen_to(path, Spotter.load(bundle))
+        except AudioError as error:
+            click.echo(f"Error: {error}", err=True)
+    click.echo(listing.FORMATS[form](heard), nl=False)
+    if len(heard) < len(set(recordings)):
+        raise SystemExit(1)
+
+
+def _listen_to(path: Path, spotter: Spotter) -> list[Detection]:
+    from pipeline.device import audio
+
+    rate_hz = spotter.audio.sample_rate_hz
+    if str(path) == "-":
+        pieces = audio.raw_stream(sys.stdin.buffer)
+        return [detection for piece in pieces for detection in spotter.feed(piece)] + spotter.finish()
+    length_s = audio.duration_s(path)
+    with click.progressbar(length=max(1, round(length_s)), label=path.name, file=sys.stderr) as bar:
+        detections = []
+        for piece in audio.stream(path, rate_hz):
+            detections += spotter.feed(piece)
+            bar.update(round(spotter.time_s) - bar.pos)
+    return detections + spotter.finish()
 
 
 @main.command()

@@ -228,7 +228,29 @@ class Quantize(Section):
 
 @dataclass(frozen=True)
 class Listen(Section):
+    """When a word counts as heard."""
+
     false_accept_percent: float = number(1.0, 0.001, 99)  # of the clips that are not the word; sets its threshold
+    # In sound that goes on: a window is scored at each hop, and scores are averaged.
+    hop_ms: int = number(100, 10, 1_000)
+    smoothing_ms: int = number(300, 10, 10_000)
+    rest_ms: int = number(700, 0, 60_000)  # after a word nothing is heard for so long
+    gate_dbfs: float = number(-60.0, -120, 0)  # a window whose loudest sample is below is silence, and isn't scored
+
+    def check(self) -> None:
+        require(self.smoothing_hops > 0, f"listen.smoothing_ms is {self.smoothing_ms}; give at least hop_ms")
+        _ = self.rest_hops  # refuses what doesn't divide
+
+    @property
+    def smoothing_hops(self) -> int:
+        return exact_div(self.smoothing_ms, self.hop_ms, "listen.smoothing_ms / hop_ms")
+
+    @property
+    def rest_hops(self) -> int:
+        return exact_div(self.rest_ms, self.hop_ms, "listen.rest_ms / hop_ms")
+
+    def hop_samples(self, audio: Audio) -> int:
+        return exact_div(audio.sample_rate_hz * self.hop_ms, 1000, "audio.sample_rate_hz * listen.hop_ms / 1000")
 
 
 @dataclass(frozen=True)

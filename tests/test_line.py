@@ -263,6 +263,64 @@ def test_classify_names_what_it_cannot_read_and_classifies_the_rest(tiny_build: 
     assert [row["file"] for row in json.loads(result.stdout)] == [str(good)]
 
 
+@pytest.fixture(scope="module")
+def spoken(tiny_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden clips one after the other, stereo and at another rate."""
+    clips = [soundfile.read(path)[0] for path in sorted((tiny_build / "bundle" / "golden").glob("*.wav"))]
+    samples = np.repeat(np.concatenate(clips), 3)  # 48 kHz
+    path = tmp_path_factory.mktemp("spoken") / "a day.flac"
+    soundfile.write(path, np.stack([samples, samples], axis=1), 48_000)
+    return path
+
+
+@pytest.fixture
+def eager(tiny_build: Path, tmp_path: Path) -> Path:
+    """The tiny bundle with thresholds so low that it hears words."""
+    bundle = Path(shutil.copytree(tiny_build / "bundle", tmp_path / "eager"))
+    description = json.loads((bundle / "commands.json").read_text())
+    description["thresholds"] = dict.fromkeys(description["thresholds"], 0.01)
+    (bundle / "commands.json").write_text(json.dumps(description))
+    return bundle
+
+
+def test_spot_lists_words_and_loads_no_tensorflow(eager: Path, spoken: Path) -> None:
+    rows = {}
+    for form in ("json", "csv", "srt", "audacity", "table"):
+        result = run_pipeline("spot", eager, spoken, "--format", form)
+        assert result.returncode == 0, result.stderr
+        rows[form] = result.stdout
+    heard = json.loads(rows["json"])
+    assert heard
+    assert {row["word"] for row in heard} <= {"yes", "no"}
+    assert all(0 <= row["start_s"] < row["end_s"] <= 4 and row["file"] == str(spoken) for row in heard)
+    assert rows["csv"].count("\n") == 1 + len(heard)
+    assert rows["srt"].count(" --> ") == rows["audacity"].count("\n") == rows["table"].count("\n") == len(heard)
+    code = f"import sys; from pipeline.cli import main; main(['spot', {str(eager)!r}, {str(spoken)!r}], standalone_mode=False); assert not {{'tensorflow', 'librosa'}} & sys.modules.keys()"  # noqa: E501
+    assert subprocess.run([PYTHON, "-c", code], cwd=ROOT, env=CLEAN, check=False, stdout=-3).returncode == 0
+
+
+def test_spot_hears_the_same_from_a_pipe(eager: Path, tmp_path: Path) -> None:
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, 40_000).astype("<i2")
+    soundfile.write(tmp_path / "noise.wav", samples, 16_000)
+    from_file = run_pipeline("spot", eager, tmp_path / "noise.wav", "--format", "csv")
+    command = [PYTHON, "-m", "pipeline", "spot", str(eager), "-", "--format", "csv"]
+    piped = subprocess.run(command, cwd=ROOT, env=CLEAN, input=samples.tobytes(), capture_output=True, check=True)
+    assert piped.stdout.decode().replace("-,", f"{tmp_path}/noise.wav,") == from_file.stdout
+    assert from_file.stdout.count("\n") > 1
+
+
+def test_spot_names_what_it_cannot_read_and_listens_to_the_rest(eager: Path, spoken: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("not sound")
+    result = run_pipeline("spot", eager, tmp_path / "text.wav", tmp_path / "gone.wav", spoken, "--format", "json")
+    assert result.returncode == 1
+    assert f"Error: {tmp_path}/text.wav: not readable as audio" in result.stderr
+    assert f"Error: {tmp_path}/gone.wav: " in result.stderr
+    assert {row["file"] for row in json.loads(result.stdout)} == {str(spoken)}
+    refused = run_pipeline("spot", eager, spoken, tmp_path / "gone.wav", "--format", "srt")
+    assert refused.returncode == 2
+    assert "srt is for one recording, and 2 were given" in refused.stderr
+
+
 def test_the_python_of_the_readme_runs(tiny_build: Path) -> None:
     code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
     code = code.replace("build/synthetic", str(tiny_build)).replace("some.wav", f"{tiny_build}/bundle/golden/00.wav")

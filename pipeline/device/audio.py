@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import soundfile
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from pipeline.errors import AudioError
 
 Samples = NDArray[np.float32]
+
+_STREAM_SAMPLES = 65_536
+_RAW_BYTES = 3_200  # a tenth of a second at 16 kHz
 
 MAX_LEVEL = 16.0  # mixing in floating point may go beyond full scale, but not by more than 24 dB
 
@@ -62,6 +67,44 @@ def decode(content: bytes, sample_rate_hz: int, min_ms: int = 0) -> Samples:
     if len(samples) * 1000 < min_ms * rate_hz:
         raise AudioError(f"too short: {len(samples) * 1000 / rate_hz:.0f} ms, at least {min_ms} ms are needed")
     return resample(samples.mean(axis=1), rate_hz, sample_rate_hz)
+
+
+def duration_s(path: Path) -> float:
+    """Length of a sound file, by its header.
+
+    Raises
+    ------
+    AudioError
+        If the file is unreadable.
+    """
+    try:
+        return float(soundfile.info(path).duration)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: not readable as audio: {error.error_string}") from None
+
+
+def stream(path: Path, sample_rate_hz: int) -> Iterator[Samples]:
+    """Sound of a file that may be hours long, piece by piece: float32 `(n,)`, mono, at `sample_rate_hz`.
+
+    Raises
+    ------
+    AudioError
+        If the file is unreadable; where it breaks off in the middle, after the pieces before that.
+    """
+    try:
+        with soundfile.SoundFile(path) as file:
+            resampler = soxr.ResampleStream(file.samplerate, sample_rate_hz, 1, dtype="float32")
+            for block in file.blocks(_STREAM_SAMPLES, dtype="float32", always_2d=True):
+                yield np.asarray(resampler.resample_chunk(block.mean(axis=1)), np.float32)
+            yield np.asarray(resampler.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: not readable as audio: {error.error_string}") from None
+
+
+def raw_stream(file: BinaryIO) -> Iterator[Samples]:
+    """Sound as it comes: 16-bit little-endian mono, as `arecord -t raw -f S16_LE` writes it; yielded as it arrives."""
+    while content := file.read(_RAW_BYTES):
+        yield np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / np.float32(32_768)
 
 
 def check(samples: Samples) -> None:

@@ -20,7 +20,8 @@ EXPORTED = "description.json"  # the part of it that is known before thresholds 
 LABELS = "labels.txt"
 GOLDEN = "golden"
 GOLDEN_SCORES = f"{GOLDEN}/golden.json"
-_TABLES = ("audio", "features", "normaliser", "files", "thresholds", "sha256")
+_SECTIONS = ("audio", "features", "listen")
+_TABLES = (*_SECTIONS, "normaliser", "files", "thresholds", "sha256")
 # What comes of reading a part that is missing, of another type, or out of range.
 _NONSENSE = (KeyError, TypeError, ValueError, OverflowError, RecursionError, SettingsError)
 _PARTS = {"labels": list, **dict.fromkeys(_TABLES, dict)}
@@ -48,20 +49,27 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path}: format {found}, and this version reads format {FORMAT}; make the bundle again")
     if wrong := [name for name, kind in _PARTS.items() if not isinstance(description.get(name), kind)]:
         raise BundleError(f"{path}: lacks {', '.join(wrong)}; {COPY_AGAIN}")
-    if fault := _fault(description["labels"], description["files"], description["sha256"]):
+    if fault := _fault(**{name: description[name] for name in ("labels", "thresholds", "files", "sha256")}):
         raise BundleError(f"{path}: {fault}; {COPY_AGAIN}")
+    try:
+        for name in _SECTIONS:
+            config.build_section(name, description[name])
+    except SettingsError as error:
+        raise BundleError(f"{path}: {error}; {COPY_AGAIN}") from None
     return description
 
 
-def _fault(labels: list[Any], files: dict[str, Any], hashes: dict[str, str]) -> str:
+def _fault(labels: list[Any], thresholds: dict[str, Any], files: dict[str, Any], sha256: dict[str, str]) -> str:
     """What is wrong with the names in a description, if anything."""
     if not all(isinstance(label, str) for label in labels) or not 0 < len(labels) == len(set(labels)):
         return "labels must be texts, each another"
+    if not all(isinstance(threshold, int | float) for threshold in thresholds.values()):
+        return "thresholds must be numbers"
     if not files:
         return "names no file to recognise with"
-    if outside := [name for name in hashes if Path(name).is_absolute() or ".." in Path(name).parts]:
+    if outside := [name for name in sha256 if Path(name).is_absolute() or ".." in Path(name).parts]:
         return f"names a file outside the bundle, {outside[0]}"
-    if unhashed := sorted({*files, LABELS, GOLDEN_SCORES} - hashes.keys()):
+    if unhashed := sorted({*files, LABELS, GOLDEN_SCORES} - sha256.keys()):
         return f"has no sha256 of {', '.join(unhashed)}"
     return ""
 

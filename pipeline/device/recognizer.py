@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline import config
 from pipeline.device import audio, bundle
 from pipeline.device.audio import Samples
-from pipeline.device.interpreter import WAVEFORM, Network
+from pipeline.device.interpreter import WAVEFORM, Array, Network
 from pipeline.device.mfcc import mfcc
 from pipeline.errors import AudioError, BundleError
 
@@ -28,11 +29,13 @@ class Result:
 class Recognizer:
     """Says which word a window of sound holds. `Recognizer.load(folder)` makes one."""
 
-    def __init__(self, network: Network, labels: Sequence[str], audio: config.Audio, features: config.Features) -> None:
+    def __init__(self, network: Network, description: Mapping[str, Any]) -> None:
         self._network = network
-        self.labels = list(labels)
-        self.audio = audio
-        self.features = features
+        self.labels: list[str] = description["labels"]
+        self.thresholds: dict[str, float] = description["thresholds"]
+        self.audio, self.features, self.listen = (
+            config.build_section(name, description[name]) for name in ("audio", "features", "listen")
+        )
 
     @classmethod
     def load(cls, folder: str | Path, file: str = DEFAULT_FILE) -> Recognizer:
@@ -51,9 +54,7 @@ class Recognizer:
         if file not in description["files"]:
             raise BundleError(f"{folder}: holds no {file}; it has: {', '.join(sorted(description['files']))}")
         bundle.check_hashes(folder, {file: description["sha256"][file]})
-        network = bundle.open_network(folder, file, description)
-        audio, features = (config.build_section(name, description[name]) for name in ("audio", "features"))
-        return cls(network, description["labels"], audio, features)
+        return cls(bundle.open_network(folder, file, description), description)
 
     def classify(self, samples: Samples) -> Result:
         """Score one clip.
@@ -67,10 +68,13 @@ class Recognizer:
         if samples.ndim != 1 or not len(samples):
             raise AudioError(f"a clip must be a mono array of samples; its shape is {samples.shape}")
         audio.check(samples)
-        window = audio.fit(samples, self.audio.clip_samples)
-        if self._network.takes != WAVEFORM:
-            window = mfcc(window, audio=self.audio, features=self.features)
-        scores = self._network.scores(window)
+        scores = self.score(audio.fit(samples, self.audio.clip_samples))
         best = int(np.argmax(scores))
         named = dict(zip(self.labels, map(float, scores), strict=True))
         return Result(self.labels[best], float(scores[best]), named)
+
+    def score(self, window: Samples) -> Array:
+        """Scores `(labels,)` of one window, float32 `(clip_samples,)`."""
+        if self._network.takes == WAVEFORM:
+            return self._network.scores(window)
+        return self._network.scores(mfcc(window, audio=self.audio, features=self.features))

@@ -33,6 +33,7 @@ def run(settings: Settings, export: Path, tune: Path, evaluate: Path, out: Path)
             "format": FORMAT,
             "version": pipeline.__version__,
             **exported,
+            "listen": from_evaluate.settings["listen"],
             "thresholds": thresholds,
             "sha256": {name: receipt.sha256(work / name) for name in [*made, CARD]},
             "settings": _without_source(from_evaluate.settings),

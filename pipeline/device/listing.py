@@ -1,0 +1,67 @@
+"""What was heard, as text: for people, programs, players and editors."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+
+from pipeline.device.spot import Detection
+
+Heard = Mapping[str, Sequence[Detection]]  # recording → its detections, in order
+
+
+def as_table(heard: Heard) -> str:
+    """A line for each detection: start, end, word, score, and the recording where there are several."""
+    lines = [
+        f"{_clock(d.start_s)}  {_clock(d.end_s)}  {d.word}  {d.score:.2f}" + (f"  {name}" if len(heard) > 1 else "")
+        for name, detections in heard.items()
+        for d in detections
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def as_json(heard: Heard) -> str:
+    rows = [{"file": name, **asdict(detection)} for name, detections in heard.items() for detection in detections]
+    return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_csv(heard: Heard) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "word", "start_s", "end_s", "score"])
+    for name, detections in heard.items():
+        writer.writerows((name, d.word, f"{d.start_s:.3f}", f"{d.end_s:.3f}", f"{d.score:.4f}") for d in detections)
+    return text.getvalue()
+
+
+def as_srt(heard: Heard) -> str:
+    """SubRip subtitles, for a player."""
+    (detections,) = heard.values()
+    numbered = enumerate(detections, 1)
+    return "\n".join(f"{n}\n{_clock(d.start_s, ',')} --> {_clock(d.end_s, ',')}\n{d.word}\n" for n, d in numbered)
+
+
+def as_audacity(heard: Heard) -> str:
+    """A label track for Audacity: start and end in seconds, and the word, with tabs between."""
+    (detections,) = heard.values()
+    return "".join(f"{d.start_s:.6f}\t{d.end_s:.6f}\t{d.word}\n" for d in detections)
+
+
+FORMATS: dict[str, Callable[[Heard], str]] = {
+    "table": as_table,
+    "json": as_json,
+    "csv": as_csv,
+    "srt": as_srt,
+    "audacity": as_audacity,
+}
+OF_ONE_RECORDING = ("srt", "audacity")
+
+
+def _clock(time_s: float, point: str = ".") -> str:
+    """Hours, minutes, seconds and milliseconds."""
+    total_ms = round(time_s * 1000)
+    minutes, ms = divmod(total_ms, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{ms // 1000:02}{point}{ms % 1000:03}"
