@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,30 +237,37 @@ def spot(bundle: Path, recordings: tuple[Path, ...], form: str) -> None:
     if form in listing.OF_ONE_RECORDING and len(recordings) > 1:
         raise click.UsageError(f"{form} is for one recording, and {len(recordings)} were given")
     heard: dict[str, list[Detection]] = {}
+    unusable = False
     for path in dict.fromkeys(recordings):
+        here = heard[str(path)] = []
         try:
-            heard[str(path)] = _listen_to(path, Spotter.load(bundle))
+            for detection in _listen_to(path, Spotter.load(bundle)):
+                here.append(detection)
+                if form == "table":  # as it is heard: standard input may never end
+                    click.echo(listing.as_line(detection, str(path) if len(recordings) > 1 else ""))
         except AudioError as error:
+            unusable = True
             click.echo(f"Error: {error}", err=True)
-    click.echo(listing.FORMATS[form](heard), nl=False)
-    if len(heard) < len(set(recordings)):
+    if form != "table":
+        click.echo(listing.FORMATS[form](heard), nl=False)
+    if unusable:
         raise SystemExit(1)
 
 
-def _listen_to(path: Path, spotter: Spotter) -> list[Detection]:
+def _listen_to(path: Path, spotter: Spotter) -> Iterator[Detection]:
     from pipeline.device import audio
 
-    rate_hz = spotter.audio.sample_rate_hz
     if str(path) == "-":
-        pieces = audio.raw_stream(sys.stdin.buffer)
-        return [detection for piece in pieces for detection in spotter.feed(piece)] + spotter.finish()
-    length_s = audio.duration_s(path)
-    with click.progressbar(length=max(1, round(length_s)), label=path.name, file=sys.stderr) as bar:
-        detections = []
-        for piece in audio.stream(path, rate_hz):
-            detections += spotter.feed(piece)
-            bar.update(round(spotter.time_s) - bar.pos)
-    return detections + spotter.finish()
+        with contextlib.suppress(KeyboardInterrupt):  # that is how one ends to speak
+            for piece in audio.raw_stream(sys.stdin.buffer):
+                yield from spotter.feed(piece)
+    else:
+        length_s = max(1, round(audio.duration_s(path)))
+        with click.progressbar(length=length_s, label=path.name, file=sys.stderr, hidden=sys.stdout.isatty()) as bar:
+            for piece in audio.stream(path, spotter.audio.sample_rate_hz):
+                yield from spotter.feed(piece)
+                bar.update(round(spotter.time_s) - bar.pos)
+    yield from spotter.finish()
 
 
 @main.command()

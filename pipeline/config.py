@@ -233,7 +233,7 @@ class Listen(Section):
     false_accept_percent: float = number(1.0, 0.001, 99)  # of the clips that are not the word; sets its threshold
     # In sound that goes on: a window is scored at each hop, and scores are averaged.
     hop_ms: int = number(100, 10, 1_000)
-    smoothing_ms: int = number(300, 10, 10_000)
+    smoothing_ms: int = number(500, 10, 10_000)
     rest_ms: int = number(700, 0, 60_000)  # after a word nothing is heard for so long
     gate_dbfs: float = number(-60.0, -120, 0)  # a window whose loudest sample is below is silence, and isn't scored
 

@@ -309,6 +309,25 @@ def test_spot_hears_the_same_from_a_pipe(eager: Path, tmp_path: Path) -> None:
     assert from_file.stdout.count("\n") > 1
 
 
+def test_spot_tells_from_a_pipe_as_it_hears_and_ends_with_a_word_at_ctrl_c(eager: Path) -> None:
+    command = [PYTHON, "-m", "pipeline", "spot", str(eager), "-"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=CLEAN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin
+    assert process.stdout
+    samples = np.random.default_rng(0).integers(-9_000, 9_000, 80_000).astype("<i2")
+    process.stdin.write(samples.tobytes())
+    process.stdin.flush()
+    first = process.stdout.readline().decode()  # while the pipe is open
+    assert first.split()[-1] in ("yes", "no")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert b"Abort" not in errors
+    assert b"Traceback" not in errors
+
+
 def test_spot_names_what_it_cannot_read_and_listens_to_the_rest(eager: Path, spoken: Path, tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("not sound")
     result = run_pipeline("spot", eager, tmp_path / "text.wav", tmp_path / "gone.wav", spoken, "--format", "json")

@@ -6,19 +6,17 @@ import csv
 import io
 import json
 
-from pipeline.device.listing import FORMATS
+from pipeline.device.listing import FORMATS, as_line
 from pipeline.device.spot import Detection
 
 ONE = {"a, b.wav": [Detection("play music", 1.25, 1.9996, 0.876543), Detection('sésame "x"', 3_725.5, 3_726.0, 1.0)]}
 TWO = ONE | {"c.wav": [], "d.wav": [Detection("lamp", 0.0, 0.5, 0.5)]}
 
 
-def test_the_table_is_for_people() -> None:
-    assert FORMATS["table"](ONE) == (
-        '00:00:01.250  00:00:02.000  play music  0.88\n01:02:05.500  01:02:06.000  sésame "x"  1.00\n'
-    )
-    assert FORMATS["table"](TWO).splitlines()[-1] == "00:00:00.000  00:00:00.500  lamp  0.50  d.wav"
-    assert FORMATS["table"]({"quiet.wav": []}) == ""
+def test_a_line_is_for_people() -> None:
+    (first, second) = ONE["a, b.wav"]
+    assert as_line(first) == "00:00:01.250  00:00:02.000  0.88  play music"
+    assert as_line(second, "b.wav") == '01:02:05.500  01:02:06.000  1.00  sésame "x"  b.wav'
 
 
 def test_json_and_csv_say_which_recording() -> None:

@@ -13,14 +13,10 @@ from pipeline.device.spot import Detection
 Heard = Mapping[str, Sequence[Detection]]  # recording → its detections, in order
 
 
-def as_table(heard: Heard) -> str:
-    """A line for each detection: start, end, word, score, and the recording where there are several."""
-    lines = [
-        f"{_clock(d.start_s)}  {_clock(d.end_s)}  {d.word}  {d.score:.2f}" + (f"  {name}" if len(heard) > 1 else "")
-        for name, detections in heard.items()
-        for d in detections
-    ]
-    return "".join(f"{line}\n" for line in lines)
+def as_line(detection: Detection, name: str = "") -> str:
+    """Start, end, score, word, and the recording if it is named: a line of a table."""
+    start, end = _clock(detection.start_s), _clock(detection.end_s)
+    return f"{start}  {end}  {detection.score:.2f}  {detection.word}" + (f"  {name}" if name else "")
 
 
 def as_json(heard: Heard) -> str:
@@ -51,7 +47,6 @@ def as_audacity(heard: Heard) -> str:
 
 
 FORMATS: dict[str, Callable[[Heard], str]] = {
-    "table": as_table,
     "json": as_json,
     "csv": as_csv,
     "srt": as_srt,
