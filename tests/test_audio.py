@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from pipeline.config import Settings
+from pipeline.device import audio
 from pipeline.device.audio import Samples, decode, fit, read, resample
 from pipeline.device.mfcc import mfcc
 from pipeline.errors import AudioError
@@ -245,3 +246,51 @@ def test_fitted_features_have_the_size_of_the_settings() -> None:
     for seconds in (0.01, 1.0, 5.0):
         window = fit(sine(440, seconds=seconds), audio.clip_samples)
         assert mfcc(window, audio=audio, features=features).shape == shape
+
+
+# --- recordings that are too long to hold ---
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(16_000, 1), (48_000, 2), (44_100, 1), (8_000, 1)])
+def test_a_stream_is_what_reading_at_once_gives(rate_hz: int, channels: int, tmp_path: Path) -> None:
+    path, length_s = tmp_path / "long.flac", 9.7
+    time_s = np.arange(round(length_s * rate_hz)) / rate_hz
+    tone = 0.4 * np.sin(2 * np.pi * 300 * time_s)
+    soundfile.write(path, np.stack([tone] * channels, axis=1), rate_hz)
+    pieces = list(audio.stream(path, 16_000))
+    assert max(map(len, pieces)) < 16_000 * length_s
+    streamed, whole = np.concatenate(pieces), audio.read(path, 16_000)
+    assert streamed.dtype == np.float32
+    assert abs(len(streamed) - len(whole)) <= 1
+    shared = min(len(streamed), len(whole))
+    np.testing.assert_allclose(streamed[:shared], whole[:shared], atol=1e-4)
+    assert audio.duration_s(path) == pytest.approx(length_s, abs=1e-3)
+
+
+def test_a_stream_that_breaks_off_gives_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "cut.flac"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 160_000), 16_000)
+    path.write_bytes(path.read_bytes()[:200_000])
+    pieces = audio.stream(path, 16_000)
+    assert len(next(pieces)) > 0
+    with pytest.raises(AudioError, match=r"cut\.flac: "):
+        list(pieces)
+
+
+@pytest.mark.parametrize("kind", ["gone", "folder", "text"])
+def test_a_stream_of_nothing_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    path, message = {
+        "gone": (tmp_path / "gone.wav", "No such file"),
+        "folder": (tmp_path, "Is a directory"),
+        "text": (tmp_path / "text.wav", "not readable as audio"),
+    }[kind]
+    (tmp_path / "text.wav").write_text("not sound")
+    for opened in (audio.duration_s, lambda path: list(audio.stream(path, 16_000))):
+        with pytest.raises(AudioError, match=f"{path.name}: {message}"):
+            opened(path)
+
+
+def test_raw_sound_is_read_as_it_comes_whatever_its_end() -> None:
+    samples = np.random.default_rng(0).integers(-32_768, 32_767, 5_000).astype("<i2")
+    pieces = list(audio.raw_stream(io.BytesIO(samples.tobytes() + b"x")))
+    np.testing.assert_array_equal(np.concatenate(pieces) * 32_768, samples)

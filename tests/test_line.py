@@ -333,7 +333,7 @@ def test_spot_names_what_it_cannot_read_and_listens_to_the_rest(eager: Path, spo
     result = run_pipeline("spot", eager, tmp_path / "text.wav", tmp_path / "gone.wav", spoken, "--format", "json")
     assert result.returncode == 1
     assert f"Error: {tmp_path}/text.wav: not readable as audio" in result.stderr
-    assert f"Error: {tmp_path}/gone.wav: " in result.stderr
+    assert f"Error: {tmp_path}/gone.wav: No such file" in result.stderr
     assert {row["file"] for row in json.loads(result.stdout)} == {str(spoken)}
     refused = run_pipeline("spot", eager, spoken, tmp_path / "gone.wav", "--format", "srt")
     assert refused.returncode == 2

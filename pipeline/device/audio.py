@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -77,10 +78,8 @@ def duration_s(path: Path) -> float:
     AudioError
         If the file is unreadable.
     """
-    try:
-        return float(soundfile.info(path).duration)
-    except soundfile.LibsndfileError as error:
-        raise AudioError(f"{path}: not readable as audio: {error.error_string}") from None
+    with _opened(path) as file:
+        return float(file.frames / file.samplerate)
 
 
 def stream(path: Path, sample_rate_hz: int) -> Iterator[Samples]:
@@ -91,14 +90,22 @@ def stream(path: Path, sample_rate_hz: int) -> Iterator[Samples]:
     AudioError
         If the file is unreadable; where it breaks off in the middle, after the pieces before that.
     """
+    with _opened(path) as file:
+        resampler = soxr.ResampleStream(file.samplerate, sample_rate_hz, 1, dtype="float32")
+        for block in file.blocks(_STREAM_SAMPLES, dtype="float32", always_2d=True):
+            yield np.asarray(resampler.resample_chunk(block.mean(axis=1)), np.float32)
+        yield np.asarray(resampler.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
-        with soundfile.SoundFile(path) as file:
-            resampler = soxr.ResampleStream(file.samplerate, sample_rate_hz, 1, dtype="float32")
-            for block in file.blocks(_STREAM_SAMPLES, dtype="float32", always_2d=True):
-                yield np.asarray(resampler.resample_chunk(block.mean(axis=1)), np.float32)
-            yield np.asarray(resampler.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
+        with path.open("rb") as content, soundfile.SoundFile(content) as file:
+            yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not readable as audio: {error.error_string}") from None
+    except OSError as error:
+        raise AudioError(f"{path}: {error.strerror}") from None
 
 
 def raw_stream(file: BinaryIO) -> Iterator[Samples]:
