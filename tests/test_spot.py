@@ -114,6 +114,14 @@ def test_a_word_without_a_threshold_or_below_it_is_not_heard() -> None:
     assert len(hear(stream((1.0, "low")), ear=spotter(thresholds={"low": heard.score - 1e-6}))) == 1
 
 
+def test_the_best_score_decides_and_not_how_far_it_is_above_its_threshold() -> None:
+    def torn(window: np.ndarray) -> np.ndarray:
+        return np.array([0, 0, 0.3, 0.7], np.float32)
+
+    assert [d.word for d in hear(stream(noise=0.1), ear=spotter(torn, {"low": 0.01, "high": 0.6}))] == ["high"]
+    assert hear(stream(noise=0.1), ear=spotter(torn, {"low": 0.01, "high": 0.8})) == []
+
+
 def test_smoothing_outvotes_a_single_window() -> None:
     calls = iter(range(1_000))
 
@@ -158,10 +166,10 @@ def test_a_day_leaves_no_trace_and_no_drift() -> None:
     """A day at a low rate: a click each minute, heard at its time to the hop, in memory that stays as it was."""
     sound, listen = Audio(sample_rate_hz=4_000), Listen(hop_ms=500, smoothing_ms=500, rest_ms=1_000)
     minute = np.zeros(60 * 4_000, np.float32)
-    minute[120_000:122_000] = 0.5
+    minute[120_000:124_000] = 0.5
 
     def hears_clicks(window: np.ndarray) -> np.ndarray:
-        share = float(np.abs(window).mean())
+        share = 2 * float(np.abs(window).mean())
         return np.array([1 - share, 0, share, 0], np.float32)
 
     ear = Spotter(hears_clicks, LABELS, {"low": 0.2}, sound, listen)

@@ -40,9 +40,9 @@ class _Peak:
 class Spotter:
     """Hears words in a stream: `feed` it pieces of any size, then `finish`; what it hears doesn't depend on the pieces.
 
-    A window is scored at each hop, and scores are averaged over a few windows (Chen, Parada & Heigold 2014). A word is
-    detected where its average is highest above its threshold; then nothing is for a while, nor the same word before
-    its average was below the threshold again. Nothing grows: it may listen for days.
+    A window is scored at each hop, and scores are averaged over a few windows (Chen, Parada & Heigold 2014). Where the
+    best average is that of a word, above its threshold and at its peak, the word is detected; then nothing is for a
+    while, nor the same word before its average was below the threshold again. Nothing grows: it may listen for days.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ class Spotter:
         self._recent.append(self._score(window) if np.abs(window).max() > self._gate else self._silence)
         average = np.mean(self._recent, axis=0)
         self._spent &= average > self._limits
-        label = int(np.argmax(np.where(self._spent, -np.inf, average - self._limits)))
+        label = int(np.argmax(average))
         is_heard = average[label] > self._limits[label] and not self._spent[label] and self._hops > self._rests_until
         if is_heard and (self._peak is None or average[label] > self._peak.detection.score):
             place = self._place()
