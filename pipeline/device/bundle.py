@@ -138,10 +138,11 @@ def verify(folder: Path) -> dict[str, float]:
     check_hashes(folder, description["sha256"])
     if (folder / LABELS).read_bytes() != "".join(f"{label}\n" for label in description["labels"]).encode():
         raise BundleError(f"{folder / LABELS}: other labels than in {DESCRIPTION}; {COPY_AGAIN}")
+    golden, sounds = _read_golden(folder, description)
     differences = {}
     for file in description["files"]:
         network = open_network(folder, file, description)
-        windows, expected, tolerance = _read_golden(folder, file, network, description)
+        windows, expected, tolerance = _golden_of(file, network, golden, sounds, folder / GOLDEN_SCORES)
         found = _scores_in_any_order(network, windows, folder / file)
         differences[file] = float(np.abs(found - expected).max())
         if not differences[file] <= tolerance:  # true for NaN too
@@ -150,19 +151,26 @@ def verify(folder: Path) -> dict[str, float]:
     return differences
 
 
-def _read_golden(
-    folder: Path, file: str, network: Network, description: dict[str, Any]
-) -> tuple[list[Array], Array, float]:
-    """Windows as a file takes them, its scores `(clips, labels)`, and how far a runtime may be off."""
+def _read_golden(folder: Path, description: dict[str, Any]) -> tuple[dict[str, Any], list[Array]]:
+    """What stands in `golden.json`, and the sound of its clips."""
     path = folder / GOLDEN_SCORES
-    (_, *window), (_, labels) = network.shapes
     try:
         golden = json.loads(path.read_text(encoding="utf-8"))
+        return golden, [_golden_sound(folder, clip["file"], description) for clip in golden["clips"]]
+    except _NONSENSE as error:
+        raise BundleError(f"{path}: not as it was made ({error}); {COPY_AGAIN}") from None
+
+
+def _golden_of(
+    file: str, network: Network, golden: dict[str, Any], sounds: list[Array], path: Path
+) -> tuple[list[Array], Array, float]:
+    """Windows as a file takes them, its scores `(clips, labels)`, and how far a runtime may be off."""
+    (_, *window), (_, labels) = network.shapes
+    try:
         clips, tolerance = golden["clips"], float(golden["tolerance"][file])
         if not 0 < tolerance < 1:
             raise ValueError(f"a tolerance of {tolerance}")
-        sounds = (_golden_sound(folder, clip["file"], description) for clip in clips)
-        given = sounds if network.takes == WAVEFORM else (clip["mfcc"] for clip in clips)
+        given = sounds if network.takes == WAVEFORM else [clip["mfcc"] for clip in clips]
         windows = [_array(values, tuple(window), f"a clip for {file}") for values in given]
         scores = _array([clip["scores"][file] for clip in clips], (len(clips), labels), f"scores of {file}")
     except _NONSENSE as error:
