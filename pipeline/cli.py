@@ -101,6 +101,11 @@ def stage(*inputs: str) -> Callable[[Callable[..., Any]], click.Command]:
     return decorate
 
 
+def format_option(*forms: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--format`, given to the command as `form`; the first is the default."""
+    return click.option("--format", "form", type=click.Choice(forms), default=forms[0], show_default=True, help=help)
+
+
 def _show(result: Any, out: Path) -> None:
     from rich.console import Console
 
@@ -194,14 +199,7 @@ def report(settings: Settings, **folders: Path) -> Any:
 @main.command()
 @click.argument("bundle", type=PATH)
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For people or for programs.",
-)
+@format_option("table", "json", help="For people or for programs.")
 def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
     """Say which word each sound FILE holds, by the recogniser in BUNDLE: the label with the best score."""
     from pipeline.device import Recognizer, audio
@@ -222,13 +220,8 @@ def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
 @main.command()
 @click.argument("bundle", type=PATH)
 @click.argument("recordings", nargs=-1, required=True, type=PATH, metavar="AUDIO...")
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(["table", "json", "csv", "srt", "audacity"]),
-    default="table",
-    show_default=True,
-    help="For people, programs, players or the label track of Audacity.",
+@format_option(
+    "table", "json", "csv", "srt", "audacity", help="For people, programs, players or the label track of Audacity."
 )
 def spot(bundle: Path, recordings: tuple[Path, ...], form: str) -> None:
     """List the words of BUNDLE in AUDIO of any length, with their times; - is raw 16-bit mono sound on stdin."""
