@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from pipeline.config import Audio, Features
 from pipeline.network.engine import tf, tf_keras
 from pipeline.network.frontend import Frontend
+from pipeline.network.model import NORMALISED
 
 # Name scopes: the front-end is never quantised, its numbers span twelve decades.
 FRONTEND, CLASSIFIER = "frontend", "classifier"
@@ -54,7 +55,7 @@ def with_int8_weights(content: bytes) -> bytes:
 def _classifier(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     """The Keras model's layers for a single window `(frames, n_mfcc)`, with its weights as constants."""
     weights = {layer.name: layer.get_weights() for layer in model.layers}
-    normaliser, conv = model.get_layer("normalised"), model.get_layer("conv")
+    normaliser, conv = model.get_layer(NORMALISED), model.get_layer("conv")
     mean, variance = (np.squeeze(value).astype(np.float32) for value in (normaliser.mean, normaliser.variance))
     kernel, bias = _fold_norm(weights["conv"][0], weights["conv_norm"], model.get_layer("conv_norm").epsilon)
     recurrent = [weights[name] for name in weights if name.startswith("bilstm")]
