@@ -20,6 +20,8 @@ Samples = NDArray[np.float32]
 _STREAM_SAMPLES = 65_536
 _RAW_BYTES = 3_200  # a tenth of a second at 16 kHz
 
+_WORD_SHARE = 0.9  # of the energy
+
 MAX_LEVEL = 16.0  # mixing in floating point may go beyond full scale, but not by more than 24 dB
 
 # First bytes of files that stand for audio kept elsewhere.
@@ -142,6 +144,24 @@ def write(path: Path, samples: Samples, sample_rate_hz: int) -> None:
     soundfile.write(content, samples, sample_rate_hz, subtype="PCM_16", format="WAV")
     # Not by soundfile, which doesn't say that a disk is full.
     path.write_bytes(content.getvalue())
+
+
+def rms(samples: Samples) -> float:
+    """Root mean square."""
+    return float(np.sqrt(np.mean(np.square(samples))))
+
+
+def amplitude(decibels: float) -> float:
+    """Ratio of amplitudes; of a level in dBFS, the amplitude where full scale is 1."""
+    return float(10 ** (decibels / 20))
+
+
+def loud_part(samples: Samples) -> tuple[int, int]:
+    """Where the middle 90 % of the energy of `(samples,)` begin and end: what is outside of them isn't the word."""
+    energy = np.cumsum(np.square(samples, dtype=np.float64))
+    outside = (1 - _WORD_SHARE) / 2
+    start, end = np.searchsorted(energy, energy[-1] * np.array([outside, 1 - outside]))
+    return int(start), int(end)
 
 
 def fit(samples: Samples, clip_samples: int) -> Samples:
