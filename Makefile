@@ -8,7 +8,8 @@ override CORPUS := $(value CORPUS)
 override SOURCE := $(value SOURCE)
 override WORDS  := $(value WORDS)
 override PARAMS := $(value PARAMS)
-export CORPUS SOURCE WORDS PARAMS
+override NEGATIVE := $(value NEGATIVE)
+export CORPUS SOURCE WORDS PARAMS NEGATIVE
 
 ifneq ($(words $(BUILD)),1)
 $(error BUILD must be one path without spaces, and is '$(BUILD)')
@@ -19,6 +20,7 @@ READY   := $(VENV)/ready
 # What only tests and a benchmark use: MediaPipe doesn't go with what the stages need.
 RUNTIMES := .venv-runtimes
 PINNED   := benchmarks/runtimes
+PAGE     := web/node_modules
 RUN     := $(VENV)/bin/python -m pipeline
 SET     := $(BUILD)/settings
 STAGES  := corpus features train quantize export tune evaluate bundle report
@@ -27,7 +29,7 @@ STAGES  := corpus features train quantize export tune evaluate bundle report
 made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
 read = $(foreach section,$(1),$(SET)/$(section).json)
 
-.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes runtimes lint tensorboard clean check-settings
+.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes bench-listening runtimes listen page demo lint tensorboard clean check-settings
 report: $(call made,report)         ## Everything up to the page that shows what was made (the default)
 	@echo "The page:   $(BUILD)/report/index.html"
 	@echo "The bundle: $(BUILD)/bundle"
@@ -43,7 +45,7 @@ evaluate: $(call made,evaluate)     ## Every figure, on the test clips
 bundle: $(call made,bundle)         ## What a device gets
 
 # The section files are touched only when a setting (or the listing of SOURCE) changed: then, and only then, make sees it.
-SECTIONS := audio corpus features augment model train quantize listen source
+SECTIONS := audio corpus features augment model train quantize listen streams source negative
 $(call read,$(SECTIONS)): check-settings ;
 check-settings: $(READY)
 	@$(RUN) settings $(SET)
@@ -58,7 +60,7 @@ $(call made,quantize): pipeline/stages/quantize.py $(call made,train) $(call rea
 	$(RUN) quantize $(addprefix $(BUILD)/,corpus features train) $(@D)
 $(call made,export): pipeline/stages/export.py $(call made,quantize) | $(READY)
 	$(RUN) export $(addprefix $(BUILD)/,corpus features quantize) $(@D)
-$(call made,tune): pipeline/stages/tune.py $(call made,export) $(call read,listen) | $(READY)
+$(call made,tune): pipeline/stages/tune.py $(call made,export) $(call read,listen streams negative) | $(READY)
 	$(RUN) tune $(addprefix $(BUILD)/,corpus export) $(@D)
 $(call made,evaluate): pipeline/stages/evaluate.py $(call made,tune) | $(READY)
 	$(RUN) evaluate $(addprefix $(BUILD)/,corpus features train quantize export tune) $(@D)
@@ -85,16 +87,31 @@ $(RUNTIMES)/ready: $(addprefix $(PINNED)/,requirements.lock package-lock.json)
 	$(RUNTIMES)/bin/python -c 'from mediapipe.tasks.python.core import mediapipe_c_bindings as c; c.load_raw_library()'
 	touch $@
 
+$(PAGE)/ready: web/package-lock.json
+	npm ci --silent --prefix web
+	touch $@
+
 test: $(READY)                      ## Test the project; what this machine lacks is skipped and named
 	$(VENV)/bin/python -m pytest
 
 bench: $(READY)                     ## Speed, as ratios within one run; SOURCE: your clips instead of made ones
 	$(VENV)/bin/python benchmarks/features.py
 
+listen: $(READY)                    ## Hear words by the microphone, with the recogniser of BUILD, until Ctrl-C
+	$(VENV)/bin/python scripts/listen.py $(BUILD)/bundle
+
+page: $(PAGE)/ready                 ## Install what the browser demo loads, LiteRT.js (needs npm)
+
+demo: $(READY) $(PAGE)/ready        ## Hear words in a browser: a page for this machine only, with the recogniser of BUILD
+	$(VENV)/bin/python scripts/demo.py $(BUILD)/bundle
+
 runtimes: $(RUNTIMES)/ready         ## Install MediaPipe and LiteRT.js, to test the phone files in (needs npm and Chromium)
 
 bench-runtimes: $(call made,bundle) $(RUNTIMES)/ready ## The phone files of BUILD in each runtime, on its test clips
 	$(VENV)/bin/python -m benchmarks.runtimes $(BUILD)
+
+bench-listening: $(READY)           ## Processor time that listening takes, with the energy gate and without
+	$(VENV)/bin/python benchmarks/listening.py $(BUILD)
 
 lint: $(READY)                      ## Style, types
 	$(VENV)/bin/ruff check .
@@ -111,5 +128,5 @@ clean:                              ## Remove what the stages made in BUILD, not
 	rmdir $(SET) 2>/dev/null || true
 
 help:                               ## This list
-	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [BUILD=build/x]"
+	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [NEGATIVE=folder] [BUILD=build/x]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
     from pipeline.device.recognizer import Result
     from pipeline.device.spot import Detection
 
+CLEAR_LINE = "\r\033[K"
 PATH = click.Path(path_type=Path)  # what is wrong with one is said by whatever reads it, in one line
 
 
-class OneLineErrors(click.Group):
+class OneLineErrors(click.Command):
     """Prints an error that a person can mend as one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -33,6 +34,8 @@ class OneLineErrors(click.Group):
             return super().invoke(ctx)
         except PipelineError as error:
             raise Failure(str(error), error.exit_code) from error
+        except BrokenPipeError:  # whoever read the output has enough: click ends quietly
+            raise
         except OSError as error:
             # numpy says how many bytes it could not write, and neither where nor why.
             what = error.strerror or f"{error}; is the disk full?"
@@ -47,7 +50,11 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
 
-@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Commands(OneLineErrors, click.Group):
+    """All commands."""
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="speech-command-pipeline")
 def main() -> None:
     """From a few words to a quantised TFLite recogniser that runs offline on a device.
@@ -65,13 +72,23 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--corpus-kind", envvar="CORPUS", show_envvar=True, help="synthetic, speech_commands or folder.")
     @click.option("--source", type=PATH, envvar="SOURCE", show_envvar=True, help="Folder of recordings.")
     @click.option("--words", envvar="WORDS", show_envvar=True, help="Keywords, with commas between them.")
+    @click.option("--negative", type=PATH, envvar="NEGATIVE", show_envvar=True, help="Recordings without keywords.")
     @functools.wraps(command)
     def wrapped(
-        *args: Any, params: Path | None, corpus_kind: str | None, source: Path | None, words: str | None, **kwargs: Any
+        *args: Any,
+        params: Path | None,
+        corpus_kind: str | None,
+        source: Path | None,
+        words: str | None,
+        negative: Path | None,
+        **kwargs: Any,
     ) -> None:
         given: dict[str, Any] = {"kind": corpus_kind, "source": source and str(source.absolute())}
         given["keywords"] = [word.strip() for word in words.split(",")] if words else None
-        settings = config.load(params, {key: value for key, value in given.items() if value})
+        corpus = {key: value for key, value in given.items() if value}
+        settings = config.load(
+            params, corpus=corpus, streams={"negative": str(negative.absolute())} if negative else {}
+        )
         if source and not source.is_dir():
             raise SettingsError(f"{source}: no such folder; SOURCE must be a folder of recordings")
         command(*args, settings=settings, **kwargs)
@@ -166,7 +183,7 @@ def export(settings: Settings, **folders: Path) -> Any:
 
 @stage("corpus", "export")
 def tune(settings: Settings, **folders: Path) -> Any:
-    """Choose a threshold for each word, on validation clips."""
+    """Choose a threshold for each word, on streams made of validation clips."""
     from pipeline.stages import tune
 
     return tune.run(settings, **folders)
@@ -237,6 +254,8 @@ def spot(bundle: Path, recordings: tuple[Path, ...], form: str) -> None:
             for detection in _listen_to(path, Spotter.load(bundle)):
                 here.append(detection)
                 if form == "table":  # as it is heard: standard input may never end
+                    if sys.stderr.isatty():
+                        click.echo(CLEAR_LINE, nl=False, err=True)  # of the progress bar, which is then drawn anew
                     click.echo(listing.as_line(detection, str(path) if len(recordings) > 1 else ""))
         except AudioError as error:
             unusable = True
@@ -256,7 +275,14 @@ def _listen_to(path: Path, spotter: Spotter) -> Iterator[Detection]:
                 yield from spotter.feed(piece)
     else:
         length_s = max(1, round(audio.duration_s(path)))
-        with click.progressbar(length=length_s, label=path.name, file=sys.stderr, hidden=sys.stdout.isatty()) as bar:
+        with click.progressbar(
+            length=length_s,
+            label=f"{path.name:.20}",  # with the width, so that all of it fits a line
+            width=20,
+            show_pos=True,  # click draws only what has changed, and this does with each step
+            file=sys.stderr,
+            hidden=not sys.stderr.isatty(),
+        ) as bar:
             for piece in audio.stream(path, spotter.audio.sample_rate_hz):
                 yield from spotter.feed(piece)
                 bar.update(round(spotter.time_s) - bar.pos)

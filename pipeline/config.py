@@ -19,7 +19,8 @@ from pipeline.errors import SettingsError
 SILENCE = "_silence_"
 UNKNOWN = "_unknown_"
 BACKGROUND_NOISE = "_background_noise_"
-RESERVED = (SILENCE, UNKNOWN, BACKGROUND_NOISE)
+TALK = "_talk_"  # people talking, none of the keywords among what they say
+RESERVED = (SILENCE, UNKNOWN, BACKGROUND_NOISE, TALK)
 TEN_WORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 
 MIN_CALIBRATION_CLIPS = 200  # with 5, int8 changed 12 % of the labels
@@ -109,12 +110,13 @@ class Corpus(Section):
     min_clip_ms: int = number(200, 0, 60_000)
     max_rejected_percent: float = number(5.0, 0, 100)
     seed: int = number(1, 0, MAX_SEED)
-    # Synthetic speech only.
+    # Synthetic speech: all of a synthetic corpus, and the talk without keywords of every corpus.
+    sentences: int = number(1_200, 0, 1_000_000)  # of talk in each split, three seconds each
     accents: tuple[str, ...] = (
         "en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc",
     )  # fmt: skip
     variants: int = number(78, 3, 1_000)  # voices for each accent; a variant belongs to one split, so three at least
-    takes: int = number(1, 1, 1_000)  # of each keyword by each voice
+    takes: int = number(1, 1, 1_000)  # of each keyword by each voice, in a synthetic corpus
 
     def check(self) -> None:
         for word in self.keywords:
@@ -172,7 +174,7 @@ class Augment(Section):
     """Changed copies of the training clips; each range is drawn from evenly, each time anew."""
 
     copies: int = number(3, 0, 1_000)
-    shift_ms: int = number(100, 0, 60_000)
+    shift_ms: int = number(250, 0, 60_000)  # of a word's middle from the window's; 0: each stays where it is
     speed_percent: float = number(15.0, 0, 49)
     room_probability: float = number(0.4, 0, 1)
     equaliser_probability: float = number(0.6, 0, 1)
@@ -181,6 +183,9 @@ class Augment(Section):
     noise_probability: float = number(0.8, 0, 1)
     min_snr_db: float = number(0.0, -60, 120)
     max_snr_db: float = number(40.0, -60, 120)
+    # Windows of no word, which a stream is full of; learnt as unknown.
+    fragments: int = number(2, 0, 1_000)  # for each word: its end, the beginning of another, or both
+    talk_percent: float = number(33.0, 0, 10_000)  # windows of talk, to a hundred of words and their copies
     seed: int = number(2, 0, MAX_SEED)
 
     def check(self) -> None:
@@ -228,12 +233,10 @@ class Quantize(Section):
 
 @dataclass(frozen=True)
 class Listen(Section):
-    """When a word counts as heard."""
+    """When a word counts as heard, in sound that goes on."""
 
-    false_accept_percent: float = number(1.0, 0.001, 99)  # of the clips that are not the word; sets its threshold
-    # In sound that goes on: a window is scored at each hop, and scores are averaged.
-    hop_ms: int = number(100, 10, 1_000)
-    smoothing_ms: int = number(500, 10, 10_000)
+    hop_ms: int = number(100, 10, 1_000)  # a window is scored at each hop, and scores are averaged
+    smoothing_ms: int = number(700, 10, 10_000)
     rest_ms: int = number(700, 0, 60_000)  # after a word nothing is heard for so long
     gate_dbfs: float = number(-60.0, -120, 0)  # a window whose loudest sample is below is silence, and isn't scored
 
@@ -254,6 +257,19 @@ class Listen(Section):
 
 
 @dataclass(frozen=True)
+class Streams(Section):
+    """Sound that goes on, made of the clips of a split: thresholds are chosen on it, and figures are of it."""
+
+    false_alarms_per_hour: float = number(1.0, 0, 10_000)  # at most so many of all words together, when none is said
+    snr_db: tuple[float, ...] = number((20.0, 10.0), -60, 120)  # of words to background noise, a stream for each
+    negative: str = ""  # folder of recordings in which no keyword is said: half are to tune on, half to test on
+    seed: int = number(5, 0, MAX_SEED)
+
+    def check(self) -> None:
+        require(len(self.snr_db) > 0, "streams.snr_db is empty; give one ratio at least")
+
+
+@dataclass(frozen=True)
 class Settings:
     audio: Audio = field(default_factory=Audio)
     corpus: Corpus = field(default_factory=Corpus)
@@ -263,6 +279,7 @@ class Settings:
     train: Train = field(default_factory=Train)
     quantize: Quantize = field(default_factory=Quantize)
     listen: Listen = field(default_factory=Listen)
+    streams: Streams = field(default_factory=Streams)
 
     def __post_init__(self) -> None:
         self.features.frames(self.audio)
@@ -283,15 +300,15 @@ class Settings:
 SECTIONS: dict[str, type] = {f.name: typing.cast(type, f.default_factory) for f in dataclasses.fields(Settings)}
 
 
-def load(path: Path | None = None, corpus: Mapping[str, Any] | None = None) -> Settings:
+def load(path: Path | None = None, **given: Mapping[str, Any]) -> Settings:
     """Read a settings file over the defaults.
 
     Parameters
     ----------
     path
         TOML file; None for the defaults.
-    corpus
-        Values of the corpus section given on the command line or by `make`; they win over the file.
+    given
+        Values of a section, such as `corpus`, given on the command line or by `make`; they win over the file.
 
     Raises
     ------
@@ -303,8 +320,8 @@ def load(path: Path | None = None, corpus: Mapping[str, Any] | None = None) -> S
         if unknown := sorted(overlay.keys() - SECTIONS.keys()):
             raise SettingsError(f"unknown section [{unknown[0]}]; known: {', '.join(SECTIONS)}")
         sections = {name: build_section(name, values) for name, values in overlay.items()}
-        if corpus:
-            sections["corpus"] = build_section("corpus", {**overlay.get("corpus", {}), **corpus})
+        for name, values in given.items():
+            sections[name] = build_section(name, {**overlay.get(name, {}), **values})
         return Settings(**sections)
     except SettingsError as error:
         raise SettingsError(f"{path or 'settings'}: {error}") from None

@@ -23,6 +23,10 @@ class AudioError(PipelineError):
     """A sound file or array can't be used."""
 
 
+class MicrophoneError(PipelineError):
+    """An input device isn't there, can't be opened, or stopped."""
+
+
 class CorpusError(PipelineError):
     """A corpus can't be built from what was given."""
 

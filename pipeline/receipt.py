@@ -34,14 +34,14 @@ class Stage:
 
 
 STAGES = {
-    "corpus": Stage(("audio", "corpus"), format=2),
-    "features": Stage(("audio", "features", "augment")),
+    "corpus": Stage(("audio", "corpus"), format=3),
+    "features": Stage(("audio", "features", "augment"), format=2),
     "train": Stage(("model", "train")),
     "quantize": Stage(("quantize",)),
     "export": Stage((), format=2),
-    "tune": Stage(("listen",)),
-    "evaluate": Stage(("listen",), format=2),
-    "bundle": Stage((), format=2, is_published=True),
+    "tune": Stage(("listen", "streams"), format=2),
+    "evaluate": Stage((), format=3),
+    "bundle": Stage((), format=3, is_published=True),
     "report": Stage(()),
 }
 
@@ -133,14 +133,23 @@ def write_settings(folder: Path, settings: Settings) -> None:
     Raises
     ------
     SettingsError
-        If `folder` lies inside the source: what is made there would be taken for recordings.
+        If `folder` lies inside a folder of recordings: what is made there would be taken for some; if those without
+        keywords are missing, or are among those with them.
     """
-    source = Path(settings.corpus.source)
-    if settings.corpus.source and folder.resolve().is_relative_to(source.resolve()):
-        raise SettingsError(f"{folder.parent}: lies inside SOURCE, {source}; choose another BUILD")
-    folder.mkdir(parents=True, exist_ok=True)
+    source, negative = (Path(given).resolve() for given in (settings.corpus.source, settings.streams.negative))
+    if settings.streams.negative and not negative.is_dir():
+        raise SettingsError(f"{negative}: no such folder; NEGATIVE must be a folder of recordings")
+    is_inside = negative.is_relative_to(source) or source.is_relative_to(negative)
+    if settings.streams.negative and settings.corpus.source and is_inside:
+        raise SettingsError(
+            f"{negative}: NEGATIVE and SOURCE hold the same recordings; keep those without keywords apart"
+        )
     contents = {name: settings.section(name) for name in asdict(settings)}
-    contents["source"] = {"listing": listing_digest(source)} if settings.corpus.source else {}
+    for name, given in {"source": settings.corpus.source, "negative": settings.streams.negative}.items():
+        if given and folder.resolve().is_relative_to(Path(given).resolve()):
+            raise SettingsError(f"{folder.parent}: lies inside {name.upper()}, {given}; choose another BUILD")
+        contents[name] = {"listing": listing_digest(Path(given))} if given else {}
+    folder.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
         path = folder / f"{name}.json"
         if _read_json(path) != content:

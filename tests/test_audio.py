@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from pipeline.config import Settings
+from pipeline.corpora.folder import SOUND_SUFFIXES
 from pipeline.device import audio
 from pipeline.device.audio import Samples, decode, fit, read, resample
 from pipeline.device.mfcc import mfcc
@@ -288,6 +289,39 @@ def test_a_stream_of_nothing_is_refused_by_name(kind: str, tmp_path: Path) -> No
     for opened in (audio.duration_s, lambda path: list(audio.stream(path, 16_000))):
         with pytest.raises(AudioError, match=f"{path.name}: {message}"):
             opened(path)
+
+
+@pytest.mark.parametrize("what", ["empty file", "LFS pointer", "git-annex pointer", "text"])
+def test_what_is_no_sound_is_refused_alike_in_a_stream(what: str, tmp_path: Path) -> None:
+    content, reason = REFUSED[what]
+    path = tmp_path / "talk.wav"
+    path.write_bytes(content)
+    for opened in (audio.duration_s, lambda path: list(audio.stream(path, 16_000)), lambda path: read(path, 16_000)):
+        with pytest.raises(AudioError) as refusal:
+            opened(path)
+        assert str(refusal.value) == f"{path}: {reason}"
+
+
+@pytest.mark.parametrize("what", ["NaN", "NaN in one channel", "beyond 32 bits", "16-bit numbers as fractions"])
+def test_numbers_that_are_no_sound_are_refused_in_a_stream_by_the_file_s_name(what: str, tmp_path: Path) -> None:
+    content, reason = REFUSED[what]
+    path = tmp_path / "talk.wav"
+    path.write_bytes(content)
+    with pytest.raises(AudioError) as refusal:
+        list(audio.stream(path, 16_000))
+    assert str(refusal.value) == f"{path}: {reason}"
+
+
+def test_a_name_that_ends_with_raw_says_nothing_about_the_format(tmp_path: Path) -> None:
+    path = tmp_path / "sound.raw"
+    path.write_bytes(sound(sine(440), form="FLAC"))
+    np.testing.assert_array_equal(np.concatenate(list(audio.stream(path, RATE_HZ))), read(path, RATE_HZ))
+    assert audio.duration_s(path) == 1
+    path.write_bytes(bytes(32_000))
+    for opened in (audio.duration_s, lambda path: list(audio.stream(path, 16_000))):
+        with pytest.raises(AudioError, match=r"sound\.raw: not readable as audio"):
+            opened(path)
+    assert path.suffix not in SOUND_SUFFIXES
 
 
 def test_raw_sound_is_read_as_it_comes_whatever_its_end() -> None:

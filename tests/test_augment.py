@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.config import Audio, Augment, Settings
 from pipeline.corpora import noise
-from pipeline.corpora.augment import augment
+from pipeline.corpora.augment import augment, fragment, piece
 from pipeline.device import audio as door
 from pipeline.device.audio import Samples
 
@@ -118,6 +118,20 @@ def test_a_shift_keeps_what_stays_in_the_window() -> None:
         np.testing.assert_array_equal(copy, expected)
 
 
+def test_a_shift_leaves_a_word_whole_wherever_it_was() -> None:
+    word = np.zeros(LENGTH, np.float32)
+    word[100:12_100] = np.random.default_rng(1).uniform(0.1, 0.5, 12_000)
+    start, end = door.loud_part(word)
+    middles = []
+    for seed in range(100):
+        copy = changed(word, seed, shift_ms=250)
+        assert np.isin(word[start:end], copy).all()
+        middles.append(np.mean(door.loud_part(copy)) - LENGTH / 2)
+    most = (LENGTH - (end - start)) / 2  # 0.16 s: there is no room for more
+    assert -most - 500 < min(middles) < -0.8 * most
+    assert 0.8 * most < max(middles) < most + 500
+
+
 def frequency_hz(samples: Samples) -> float:
     """Of a sine with silence around it."""
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), 8 * len(samples)))
@@ -214,3 +228,44 @@ def test_a_probability_is_the_share_of_copies_that_are_changed(change: str) -> N
     copies = [changed(SINE, seed, **settings) for seed in range(200)]
     share = np.mean([not np.array_equal(copy, SINE) for copy in copies])
     assert 0.4 < share < 0.6
+
+
+# --- windows of no word ---
+
+WORD = np.zeros(LENGTH, np.float32)
+WORD[4_000:12_000] = np.arange(4_000, 12_000) / LENGTH  # no two samples alike
+SILENT = SIGNALS["silence"]
+
+
+def test_a_fragment_is_the_end_of_one_word_the_beginning_of_another_or_both() -> None:
+    start, end = door.loud_part(WORD)
+    kinds = set()
+    for seed in range(100):
+        ends, begins, both = (
+            fragment(before, after, AUDIO, np.random.default_rng(seed))
+            for before, after in ((WORD, SILENT), (SILENT, WORD), (WORD, WORD))
+        )
+        np.testing.assert_array_equal(both, ends + begins)
+        kinds.add((bool(ends.any()), bool(begins.any())))
+        for part, edge in ((ends, 0), (begins, -1)):
+            assert part.shape == (LENGTH,)
+            heard = part[part > 0]
+            assert (np.diff(heard) > 0).all()  # in order
+            assert np.isin(WORD[start:end], heard).mean() <= 0.6
+            assert part[edge] > 0 or not part.any()  # cut off at the end of the window
+    assert kinds == {(True, False), (False, True), (True, True)}
+
+
+@pytest.mark.parametrize("length", [1, LENGTH - 1, 3 * LENGTH])
+def test_a_piece_of_a_sentence_is_from_anywhere_in_it(length: int) -> None:
+    sentence = np.arange(1, length + 1, dtype=np.float32)
+    pieces = [piece(sentence, AUDIO, np.random.default_rng(seed)) for seed in range(100)]
+    for found in pieces:
+        assert found.shape == (LENGTH,)
+        heard = np.flatnonzero(found)
+        np.testing.assert_array_equal(found[heard], np.arange(found[heard[0]], found[heard[0]] + len(heard)))
+        assert len(heard) >= min(length, LENGTH // 2)
+    if length > LENGTH:
+        assert len({float(found[LENGTH // 2]) for found in pieces}) > 90
+        assert min(found[0] for found in pieces) == 0
+        assert max(found.max() for found in pieces) == length

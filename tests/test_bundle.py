@@ -85,7 +85,9 @@ def test_nothing_in_the_bundle_says_where_the_recordings_lay(tiny_build: Path, t
     told = read_json(tmp_path / "bundle" / "receipt.json")
     assert told["settings"] == {}
     assert told["inputs"] == read_json(tiny_build / "bundle" / "receipt.json")["inputs"]
-    assert "source" not in read_json(tiny_build / "bundle" / "commands.json")["settings"]["corpus"]
+    published = read_json(tiny_build / "bundle" / "commands.json")["settings"]
+    assert "source" not in published["corpus"]
+    assert "negative" not in published["streams"]
 
 
 def test_the_card_has_the_figures_and_names_synthetic_speech_as_such(tiny_build: Path) -> None:
@@ -95,9 +97,16 @@ def test_the_card_has_the_figures_and_names_synthetic_speech_as_such(tiny_build:
         low, high = figure["accuracy_interval"]
         assert f"| `{name}` | {figure['accuracy']:.2%}".replace("%", " %") in card
         assert f"{100 * low:.1f} % to {100 * high:.1f} %" in card
+    for name, figure in metrics["streams"]["at_thresholds"].items():
+        (row,) = (line for line in card.splitlines() if line.startswith(f"| {name} |"))
+        assert f"| {figure['false_alarms_per_hour']:.1f} (" in row
+        assert not figure["words"] or f"| {100 * figure['missed']:.1f} % (" in row
     for fact in ("10 clips: synthetic speech", "No person was recorded", "GPL-3", "by voice", "train 3", *FILES):
         assert fact in card
-    assert [line for line in card.splitlines() if line.startswith("|") and line.count("|") not in (4, 7)] == []
+    talk = read_json(tiny_build / "tune" / "validation.json")["talk"]
+    assert "with at most\n  100 false alarms an hour, all words together, where none is said" in card
+    assert f"\n  {talk['false']} in {talk['hours']:.2f} h of talk.\n" in card
+    assert [line for line in card.splitlines() if line.startswith("|") and line.count("|") not in (4, 7, 10)] == []
 
 
 # --- one that isn't ---

@@ -51,9 +51,11 @@ def test_no_file_and_an_empty_file_are_the_defaults(tmp_path: Path) -> None:
 
 
 def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
-    path = settings_file(tmp_path, '[corpus]\nkind = "folder"\nseed = 7\n')
-    corpus = load(path, {"kind": "synthetic", "keywords": ["lamp"]}).corpus
+    path = settings_file(tmp_path, '[corpus]\nkind = "folder"\nseed = 7\n[streams]\nseed = 8\n')
+    settings = load(path, corpus={"kind": "synthetic", "keywords": ["lamp"]}, streams={"negative": "radio"})
+    corpus, streams = settings.corpus, settings.streams
     assert (corpus.kind, corpus.keywords, corpus.seed) == ("synthetic", ("lamp",), 7)
+    assert (streams.negative, streams.seed) == ("radio", 8)
 
 
 @pytest.mark.parametrize("path", PARAMS, ids=lambda path: path.stem)
@@ -85,7 +87,7 @@ def test_settings_cannot_be_changed_later() -> None:
 
 
 def test_an_unknown_section_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    known = "audio, corpus, features, augment, model, train, quantize, listen"
+    known = "audio, corpus, features, augment, model, train, quantize, listen, streams"
     assert refused(tmp_path, "[feature]\nn_mfcc = 13\n") == f"unknown section [feature]; known: {known}"
 
 
@@ -104,7 +106,7 @@ def test_a_section_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     assert refused(tmp_path, text) == "corpus must be a section, [corpus]"
     # The same where the command line gives values of that section.
     with pytest.raises(SettingsError, match=r"mine\.toml: corpus must be a section"):
-        load(tmp_path / "mine.toml", {"kind": "folder"})
+        load(tmp_path / "mine.toml", corpus={"kind": "folder"})
 
 
 # --- types ---
@@ -140,7 +142,7 @@ OUT_OF_RANGE = {
         'kind = "sythetic"', 'release = "v0.03"', 'split_by = "voice"', "validation_percent = -1",
         "testing_percent = 101.0", "unknown_percent = -0.5", "silence_percent = 1000", "training_unknown_percent = -1",
         "training_silence_percent = 101", "validation_percent = 50\ntesting_percent = 50", "variants = 2", "takes = 0",
-        "max_rejected_percent = -1", "seed = -1",
+        "max_rejected_percent = -1", "seed = -1", "sentences = -1",
     ],
     "features": [
         "n_fft = 500", "n_fft = 0", "n_mfcc = 0", "n_mfcc = 41", "f_min_hz = -1", "f_min_hz = 7600",
@@ -149,7 +151,8 @@ OUT_OF_RANGE = {
     "augment": [
         "copies = -1", "speed_percent = -1", "speed_percent = 50", "min_snr_db = 41", "room_probability = 1.1",
         "equaliser_probability = -0.1", "noise_probability = 2", "shift_ms = -1", "shift_ms = 5000", "gain_db = -1",
-        "equaliser_db = -1", "gain_db = inf", "min_snr_db = -inf", "max_snr_db = nan", "seed = -1",
+        "equaliser_db = -1", "gain_db = inf", "min_snr_db = -inf", "max_snr_db = nan", "seed = -1", "fragments = -1",
+        "talk_percent = -1",
     ],
     "model": ["conv_filters = 0", "conv_stride = 0", "lstm_units = []", "lstm_units = [64, 0]", "dropout = 1"],
     "train": [
@@ -158,7 +161,11 @@ OUT_OF_RANGE = {
     ],
     "quantize": ["calibration_clips = 199", "sparsity_percent = 100", "clusters = 1", "epochs = 0",
                  "learning_rate = 0", "seed = -1"],
-    "listen": ["false_accept_percent = 0", "false_accept_percent = 100"],
+    "listen": [
+        "hop_ms = 0", "smoothing_ms = 0", "smoothing_ms = 550", "smoothing_ms = 50", "rest_ms = -100", "rest_ms = 750",
+        "gate_dbfs = 1",
+    ],
+    "streams": ["false_alarms_per_hour = -1", "snr_db = []", "snr_db = [121]", "snr_db = 20", "seed = -1"],
 }  # fmt: skip
 
 
@@ -171,11 +178,14 @@ def test_a_value_out_of_range_is_refused_with_its_place(tmp_path: Path, section:
     ("section", "line"),
     [
         ("augment", "copies = 0\nshift_ms = 0\nspeed_percent = 0\ngain_db = 0\nequaliser_db = 0\nseed = 0"),
+        ("augment", "fragments = 0\ntalk_percent = 0"),
         ("augment", "room_probability = 0\nequaliser_probability = 1\nmin_snr_db = 40\nmax_snr_db = 40"),
         ("corpus", "validation_percent = 1\ntesting_percent = 1\nmax_rejected_percent = 100\nvariants = 3"),
         ("features", "n_mfcc = 1\nf_min_hz = 0\nf_max_hz = 8000\nwindow_ms = 32"),
         ("train", "mask_frames = 0\nmask_coefficients = 0\nlabel_smoothing = 0\nweight_decay = 0"),
         ("quantize", "calibration_clips = 200\nsparsity_percent = 0\nclusters = 2"),
+        ("listen", "rest_ms = 0\nsmoothing_ms = 100"),
+        ("streams", "false_alarms_per_hour = 0"),
     ],
 )
 def test_a_value_at_the_end_of_its_range_is_kept(tmp_path: Path, section: str, line: str) -> None:
@@ -208,7 +218,7 @@ def test_a_word_listed_twice_is_refused_by_name(tmp_path: Path, first: str, seco
     assert not re.search(r"\b(no|go)\b", message)
 
 
-@pytest.mark.parametrize("word", ["_silence_", "_unknown_", "_background_noise_"])
+@pytest.mark.parametrize("word", ["_silence_", "_unknown_", "_background_noise_", "_talk_"])
 def test_a_name_of_the_protocol_is_no_keyword(tmp_path: Path, word: str) -> None:
     assert word in refused(tmp_path, f'[corpus]\nkeywords = ["yes", "{word}"]\n')
 

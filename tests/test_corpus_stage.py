@@ -47,7 +47,8 @@ def hiss(root: Path) -> None:
 
 
 def make(source: Path, out: Path, kind: str = "speech_commands", **settings: Any) -> str:
-    return corpus.run(config.load(corpus={"kind": kind, "source": str(source), **settings}), out.parent / "data", out)
+    given = {"kind": kind, "source": str(source), "sentences": 0, **settings}
+    return corpus.run(config.load(corpus=given), out.parent / "data", out)
 
 
 def count(clips: list[Clip]) -> dict[str, Counter[str]]:

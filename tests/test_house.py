@@ -99,10 +99,16 @@ def test_what_a_device_loads_is_in_the_device_set(module: str) -> None:
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if wing(module) == "device"])
-def test_the_device_wing_needs_nothing_else_but_librosa_in_mfcc(module: str) -> None:
-    allowed = {"librosa"} if module == "pipeline.device.mfcc" else set()
+def test_the_device_wing_needs_little_else_and_that_late(module: str) -> None:
+    late = {"pipeline.device.mfcc": {"librosa"}, "pipeline.device.microphone": {"sounddevice"}}
     packages = {package.replace("_", "-") for package in from_outside(MODULES[module])}
-    assert packages - DEVICE_SET <= allowed
+    assert packages - DEVICE_SET <= late.get(module, set())
+
+
+def test_the_microphone_demo_needs_the_device_set_and_its_extra() -> None:
+    demo = ROOT / "scripts" / "listen.py"
+    assert from_outside(demo) <= DEVICE_SET | EXTRAS["microphone"].keys()
+    assert {wing(name) for name in imports(demo) if name in MODULES} <= {"ground", "device", "cli"}
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if wing(module) not in ("network", "stages")])
@@ -113,7 +119,8 @@ def test_tensorflow_lives_in_network_and_stages(module: str) -> None:
 LOADS = {
     "help": "runpy.run_module('pipeline', run_name='__main__')",
     "help of a stage": "sys.argv.insert(1, 'train'); runpy.run_module('pipeline', run_name='__main__')",
-    "import": "import pipeline.device",
+    "help of the microphone demo": "runpy.run_path('scripts/listen.py', run_name='__main__')",
+    "import": "import pipeline.device.microphone",
 }
 
 
@@ -192,7 +199,7 @@ def test_make_knows_all_that_a_stage_reads(stage: str) -> None:
 def test_every_section_of_the_settings_is_read_and_compared() -> None:
     assert {section for stage in STAGES.values() for section in stage.sections} == SECTIONS.keys()
     (compared,) = re.findall(r"^SECTIONS := ([\w ]+)$", MAKEFILE, re.MULTILINE)
-    assert set(compared.split()) == SECTIONS.keys() | {"source"}
+    assert set(compared.split()) == SECTIONS.keys() | {"source", "negative"}
 
 
 @pytest.mark.parametrize("name", main.commands)
@@ -295,7 +302,7 @@ def test_the_base_requirements_are_the_device_set() -> None:
 
 
 def test_the_extras_are_those_of_the_design() -> None:
-    assert {"train", "synthesis", "gpu", "dev"} <= EXTRAS.keys()
+    assert {"train", "synthesis", "microphone", "gpu", "dev"} <= EXTRAS.keys()
     assert EXTRAS["train"].keys() & DEVICE_SET == set()
 
 
@@ -318,7 +325,7 @@ def test_the_pinned_node_packages_name_no_host() -> None:
     assert "://" not in (ROOT / "benchmarks/runtimes/package-lock.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("extra", ["base", "train", "synthesis", "dev"])
+@pytest.mark.parametrize("extra", ["base", "train", "synthesis", "microphone", "dev"])
 def test_the_lock_holds_what_setup_asks_for(extra: str) -> None:
     pins = locked()
     for name, wanted in (BASE if extra == "base" else EXTRAS[extra]).items():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
+import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,9 +61,9 @@ def copy(tiny_build: Path, tmp_path: Path) -> Path:
 def test_every_stage_leaves_its_receipt_and_no_leftovers(tiny_build: Path) -> None:
     assert {path.name for path in tiny_build.iterdir()} == {*STAGES, "settings"}
     for stage in STAGES:
-        receipt = json.loads((tiny_build / stage / "receipt.json").read_text())
-        assert set(receipt["files"]) == set(digests(tiny_build / stage)) - {"receipt.json"}
-        assert receipt["files"] == {name: digests(tiny_build / stage)[name] for name in receipt["files"]}
+        files = digests(tiny_build / stage)
+        del files["receipt.json"]
+        assert json.loads((tiny_build / stage / "receipt.json").read_text())["files"] == files
 
 
 def test_a_second_make_does_nothing(tiny_build: Path) -> None:
@@ -79,7 +82,7 @@ def test_make_says_what_it_made(tiny_build: Path) -> None:
 
 def test_a_changed_setting_remakes_what_depends_on_it_and_no_more(copy: Path, tmp_path: Path) -> None:
     changed = tmp_path / "changed.toml"
-    changed.write_text(TINY.read_text() + "\n[listen]\nfalse_accept_percent = 30.0\n")
+    changed.write_text(TINY.read_text() + "\n[listen]\nrest_ms = 900\n")
     before = digests(copy)
     result = run_make(copy, PARAMS=str(changed))
     assert result.returncode == 0, result.stderr
@@ -152,6 +155,10 @@ def test_an_edited_clip_is_refused(copy: Path) -> None:
             "Error: no/such/folder: no such folder; SOURCE must be a folder of recordings",
         ),
         (
+            {"NEGATIVE": "no/such/folder"},
+            "Error: no/such/folder: no such folder; NEGATIVE must be a folder of recordings",
+        ),
+        (
             {"SOURCE": "tests"},
             "Error: settings: corpus.source is given, but speech is made: set CORPUS to folder or speech_commands",
         ),
@@ -201,12 +208,36 @@ def test_the_metrics_follow_from_the_predictions(tiny_build: Path) -> None:
         assert figures["clips"] == len(rows)
         assert figures["accuracy"] == pytest.approx(np.mean(right))
         low, high = figures["accuracy_interval"]
-        assert 0 <= low < figures["accuracy"] < high <= 1
+        assert 0 <= low <= figures["accuracy"] <= high <= 1
         changed = [a != b for a, b in zip(found, reference, strict=True)]
         assert figures["labels_changed"] == pytest.approx(np.mean(changed), abs=2.5 / len(rows))  # six digits may tie
     for name in ("commands_float.tflite", "commands_features_float.tflite"):
         assert models[name]["labels_changed"] == 0
     assert "synthetic" in metrics["data"]["origin"]
+
+
+def test_the_streams_are_of_the_test_split_and_heard_at_the_thresholds_of_the_bundle(tiny_build: Path) -> None:
+    streams = json.loads((tiny_build / "evaluate" / "metrics.json").read_text())["streams"]
+    thresholds = json.loads((tiny_build / "bundle" / "commands.json").read_text())["thresholds"]
+    assert streams["thresholds"] == thresholds
+    assert max(thresholds.values()) < max(streams["sweep"]["thresholds"])  # the tiny recogniser does hear words
+    with (tiny_build / "corpus" / "corpus.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == "testing"]
+    words, talk = sum(row["label"] in ("yes", "no") for row in rows), sum(row["label"] == "_talk_" for row in rows)
+    names = ["words in noise, 20 dB", "words in noise, 10 dB", "words in talk, 10 dB", "talk"]
+    for part in ("at_thresholds", "best_of_each_window"):
+        assert {name: figures["words"] for name, figures in streams[part].items()} == dict(
+            zip(names, (words, words, words, 0), strict=True)
+        )
+    heard = streams["at_thresholds"]
+    assert heard[names[0]]["matched"] > words / 3
+    assert words * 2 < heard[names[0]]["hours"] * 3600 < words * 6
+    assert talk < heard["talk"]["hours"] * 3600 < talk * 6
+    for name, swept in streams["sweep"]["streams"].items():
+        assert len(swept) == len(streams["sweep"]["thresholds"])
+        assert {(figures["hours"], figures["words"]) for figures in swept} == {
+            (heard[name]["hours"], heard[name]["words"])
+        }
 
 
 def test_calibration_clips_are_of_the_training_split(tiny_build: Path) -> None:
@@ -273,6 +304,13 @@ def spoken(tiny_build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def raw(tiny_build: Path) -> np.ndarray:
+    """The golden clips one after the other and two seconds of nothing, as `arecord` gives them."""
+    sounds = [soundfile.read(path, dtype="int16")[0] for path in sorted((tiny_build / "bundle/golden").glob("*.wav"))]
+    return np.pad(np.concatenate(sounds), (0, 32_000)).astype("<i2")
+
+
 @pytest.fixture
 def eager(tiny_build: Path, tmp_path: Path) -> Path:
     """The tiny bundle with thresholds so low that it hears words."""
@@ -299,25 +337,23 @@ def test_spot_lists_words_and_loads_no_tensorflow(eager: Path, spoken: Path) -> 
     assert subprocess.run([PYTHON, "-c", code], cwd=ROOT, env=CLEAN, check=False, stdout=-3).returncode == 0
 
 
-def test_spot_hears_the_same_from_a_pipe(eager: Path, tmp_path: Path) -> None:
-    samples = np.random.default_rng(0).integers(-9_000, 9_000, 40_000).astype("<i2")
-    soundfile.write(tmp_path / "noise.wav", samples, 16_000)
-    from_file = run_pipeline("spot", eager, tmp_path / "noise.wav", "--format", "csv")
+def test_spot_hears_the_same_from_a_pipe(eager: Path, raw: np.ndarray, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "words.wav", raw, 16_000)
+    from_file = run_pipeline("spot", eager, tmp_path / "words.wav", "--format", "csv")
     command = [PYTHON, "-m", "pipeline", "spot", str(eager), "-", "--format", "csv"]
-    piped = subprocess.run(command, cwd=ROOT, env=CLEAN, input=samples.tobytes(), capture_output=True, check=True)
-    assert piped.stdout.decode().replace("-,", f"{tmp_path}/noise.wav,") == from_file.stdout
+    piped = subprocess.run(command, cwd=ROOT, env=CLEAN, input=raw.tobytes(), capture_output=True, check=True)
+    assert piped.stdout.decode().replace("-,", f"{tmp_path}/words.wav,") == from_file.stdout
     assert from_file.stdout.count("\n") > 1
 
 
-def test_spot_tells_from_a_pipe_as_it_hears_and_ends_with_a_word_at_ctrl_c(eager: Path) -> None:
+def test_spot_tells_from_a_pipe_as_it_hears_and_ends_with_a_word_at_ctrl_c(eager: Path, raw: np.ndarray) -> None:
     command = [PYTHON, "-m", "pipeline", "spot", str(eager), "-"]
     process = subprocess.Popen(
         command, cwd=ROOT, env=CLEAN, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdin
     assert process.stdout
-    samples = np.random.default_rng(0).integers(-9_000, 9_000, 80_000).astype("<i2")
-    process.stdin.write(samples.tobytes())
+    process.stdin.write(raw.tobytes())
     process.stdin.flush()
     first = process.stdout.readline().decode()  # while the pipe is open
     assert first.split()[-1] in ("yes", "no")
@@ -326,6 +362,27 @@ def test_spot_tells_from_a_pipe_as_it_hears_and_ends_with_a_word_at_ctrl_c(eager
     assert process.returncode == 0
     assert b"Abort" not in errors
     assert b"Traceback" not in errors
+
+
+def test_spot_shows_how_far_it_is_in_a_terminal_and_words_on_lines_of_their_own(eager: Path, spoken: Path) -> None:
+    piped = run_pipeline("spot", eager, spoken)
+    assert "a day.flac" not in piped.stderr
+    ours, theirs = os.openpty()
+    command = [PYTHON, "-m", "pipeline", "spot", str(eager), str(spoken)]
+    with subprocess.Popen(command, cwd=ROOT, env=CLEAN, stdin=theirs, stdout=theirs, stderr=theirs):
+        os.close(theirs)
+        shown = bytearray()
+        with contextlib.suppress(OSError):  # the other side was closed: it has ended
+            while piece := os.read(ours, 65_536):
+                shown += piece
+    os.close(ours)
+    lines = []
+    for line in re.sub(r"\x1b\[\?25[lh]", "", shown.decode()).split("\n"):
+        *_, left = re.split(r"\x1b\[K", line)
+        lines.append(left.strip("\r").rpartition("\r")[2])  # what stands there once all of it was written
+    assert [line for line in lines if line.startswith("00:")] == piped.stdout.splitlines()
+    assert sum("#" in line for line in lines) == 1
+    assert re.search(r"a day\.flac +\[#+-+\]  \d+/\d+", shown.decode())  # before it had ended
 
 
 def test_spot_names_what_it_cannot_read_and_listens_to_the_rest(eager: Path, spoken: Path, tmp_path: Path) -> None:
@@ -362,11 +419,13 @@ def test_clean_leaves_recordings_whatever_their_folders_are_called(tmp_path: Pat
     assert digests(tmp_path) == before
 
 
-def test_building_inside_the_recordings_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("variables", [{"CORPUS": "folder", "SOURCE": "mine"}, {"NEGATIVE": "mine"}])
+def test_building_inside_the_recordings_is_refused(variables: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "mine" / "lamp").mkdir(parents=True)
-    result = run_make(tmp_path / "mine" / "build", "corpus", CORPUS="folder", SOURCE=str(tmp_path / "mine"))
+    given = {name: str(tmp_path / value) if value == "mine" else value for name, value in variables.items()}
+    result = run_make(tmp_path / "mine" / "build", "corpus", **given)
     assert result.returncode != 0
-    assert "lies inside SOURCE" in result.stderr
+    assert f"lies inside {list(given)[-1]}, {tmp_path}/mine; choose another BUILD" in result.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["lamp"]
 
 
@@ -375,6 +434,21 @@ def test_the_report_needs_no_other_host(tiny_build: Path) -> None:
     assert "default-src 'none'" in page
     for outside in ("src=", "@import", "<link", "<script"):
         assert outside not in page.replace("default-src=", "")
+
+
+def test_the_report_shows_what_is_heard_in_streams(tiny_build: Path) -> None:
+    page = (tiny_build / "report" / "index.html").read_text(encoding="utf-8")
+    streams = json.loads((tiny_build / "evaluate" / "metrics.json").read_text())["streams"]
+    for name in streams["at_thresholds"]:
+        rows = [row for row in page.split("<tr>") if row.startswith(f"<td>{name}</td>")]
+        for row, way in zip(rows, ("at_thresholds", "best_of_each_window"), strict=True):
+            figures = streams[way][name]
+            assert f"<td>{figures['false_alarms_per_hour']:.1f}</td>" in row
+            assert not figures["words"] or f"<td>{100 * figures['missed']:.1f} %</td>" in row
+    for threshold in streams["thresholds"].values():
+        assert f"<td>{threshold:.3f}</td>" in page
+    assert "false alarms an hour: talk" in page  # of the curve
+    assert "words in noise, 20 dB</text>" in page.replace(" </text>", "</text>")
 
 
 @pytest.mark.slow
@@ -406,25 +480,50 @@ def test_the_split_of_real_speech_is_the_official_one(tmp_path: Path) -> None:
     assert not voices["training"] & voices["testing"]
 
 
+def hum(path: Path, pitch_hz: float, seconds: float = 0.5) -> None:
+    """A stereo recording at a rate of its own."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tone = 0.3 * np.sin(2 * np.pi * pitch_hz * np.arange(round(seconds * 44_100)) / 44_100)
+    noise = np.random.default_rng(0).normal(0, 0.01, len(tone))
+    soundfile.write(path, np.stack([tone, noise], axis=1), 44_100)
+
+
 @pytest.mark.slow
 def test_recordings_of_a_person_become_a_recogniser_whatever_the_words_are_called(tmp_path: Path) -> None:
+    """First without a stream that holds no word, then with recordings of that kind."""
     words = ["<b>it's", "naïve $HOME"]
-    params = tmp_path / "params.toml"
-    params.write_text(TINY.read_text().replace('keywords = ["yes", "no"]', ""))
-    generator = np.random.default_rng(0)
+    build, params = tmp_path / "build", tmp_path / "params.toml"
+    settings = TINY.read_text().replace('keywords = ["yes", "no"]', "").replace("sentences = 60", "sentences = 0")
+    params.write_text(settings)
     for pitch_hz, word in zip((300, 900, 2000), (*words, "_unknown_"), strict=True):
-        for speaker in range(5):
-            for take in range(8):
-                path = tmp_path / "source" / word / f"s{speaker}" / f"{take}.flac"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                tone = 0.3 * np.sin(2 * np.pi * pitch_hz * (1 + 0.02 * speaker) * np.arange(22_050) / 44_100)
-                soundfile.write(path, np.stack([tone, generator.normal(0, 0.01, len(tone))], axis=1), 44_100)
+        for speaker, take in itertools.product(range(5), range(8)):
+            hum(tmp_path / "source" / word / f"s{speaker}" / f"{take}.flac", pitch_hz * (1 + 0.02 * speaker))
     (tmp_path / "source" / words[0] / "s0" / "empty.wav").touch()
-    result = run_make(tmp_path / "build", CORPUS="folder", SOURCE=str(tmp_path / "source"), PARAMS=str(params))
+    given = {"CORPUS": "folder", "SOURCE": str(tmp_path / "source"), "PARAMS": str(params)}
+    result = run_make(build, **given)
     assert result.returncode == 0, result.stderr
     assert "1 rejected" in result.stdout
-    labels = (tmp_path / "build" / "bundle" / "labels.txt").read_text(encoding="utf-8").splitlines()
+    labels = (build / "bundle" / "labels.txt").read_text(encoding="utf-8").splitlines()
     assert labels == ["_silence_", "_unknown_", *words]
-    page = (tmp_path / "build" / "report" / "index.html").read_text(encoding="utf-8")
+    page = (build / "report" / "index.html").read_text(encoding="utf-8")
     assert "<b>it" not in page
     assert "&lt;b&gt;it&#39;s" in page
+    assert "No stream without words" in page
+    assert "no figure: there was no stream without words" in (build / "bundle" / "MODEL_CARD.md").read_text()
+
+    given["NEGATIVE"] = str(tmp_path / "radio")
+    for pitch_hz in (500, 700):
+        hum(tmp_path / "radio" / f"{pitch_hz}.wav", pitch_hz, seconds=20)
+    before = digests(build)
+    result = run_make(build, **given)
+    assert result.returncode == 0, result.stderr
+    remade = {name.split("/")[0] for name, digest in digests(build).items() if before.get(name) != digest}
+    assert remade == {"settings", "tune", "evaluate", "bundle", "report"}
+    assert " h of recordings." in (build / "bundle" / "MODEL_CARD.md").read_text()
+    assert "<td>recordings</td>" in (build / "report" / "index.html").read_text()
+    for path in (path for path in (build / "bundle").rglob("*") if path.is_file()):
+        assert str(tmp_path).encode() not in path.read_bytes(), f"{path} says where the recordings lie"
+
+    hum(tmp_path / "radio" / "900.wav", 900, seconds=20)
+    assert "-m pipeline tune" in run_make(build, "tune", **given).stdout
+    assert "-m pipeline tune" not in run_make(build, "tune", **given).stdout

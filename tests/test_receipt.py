@@ -124,7 +124,7 @@ def test_settings_of_every_stage_before_count(
 
 def test_settings_that_the_line_has_not_read_do_not_count(tmp_path: Path) -> None:
     train = make_line(tmp_path)["train"]
-    assert require(settings(quantize={"seed": 99}, listen={"false_accept_percent": 9.0}), train=train)
+    assert require(settings(quantize={"seed": 99}, listen={"rest_ms": 900}), train=train)
 
 
 def test_a_setting_that_came_later_makes_a_receipt_stale(tmp_path: Path) -> None:
@@ -516,7 +516,7 @@ def test_settings_are_written_section_by_section(tmp_path: Path) -> None:
     write_settings(tmp_path / "settings", Settings())
     sections = {name: Settings().section(name) for name in config.SECTIONS}
     written = {path.stem: json.loads(path.read_text()) for path in (tmp_path / "settings").iterdir()}
-    assert written == {**sections, "source": {}}
+    assert written == {**sections, "source": {}, "negative": {}}
 
 
 @pytest.mark.parametrize(
@@ -537,8 +537,13 @@ def test_settings_touch_only_what_changed(tmp_path: Path, now: dict[str, Any], e
     assert touched(tmp_path) == set()
 
 
-def test_settings_see_a_recording_added_to_the_source(source: Path, tmp_path: Path) -> None:
-    given = settings(corpus={"kind": "folder", "source": str(source)})
+@pytest.mark.parametrize(
+    ("name", "section", "values"), [("source", "corpus", {"kind": "folder"}), ("negative", "streams", {})]
+)
+def test_settings_see_a_recording_added_to_a_folder(
+    name: str, section: str, values: dict[str, Any], source: Path, tmp_path: Path
+) -> None:
+    given = settings(**{section: {**values, name: str(source)}})
     written = tmp_path / "settings"
     write_settings(written, given)
     age(written)
@@ -546,7 +551,7 @@ def test_settings_see_a_recording_added_to_the_source(source: Path, tmp_path: Pa
     assert touched(written) == set()
     recording(source / "yes" / "3.wav")
     write_settings(written, given)
-    assert touched(written) == {"source.json"}
+    assert touched(written) == {f"{name}.json"}
 
 
 def test_settings_half_written_are_written_again(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pipeline.device.spot import Detection, Spotter
 from pipeline.errors import AudioError
 
 RATE_HZ = 16_000
-SOUND, LISTEN = Audio(), Listen()
+SOUND, LISTEN = Audio(), Listen(smoothing_ms=500)
 LABELS = ["_silence_", "_unknown_", "low", "high"]
 THRESHOLDS = {"low": 0.6, "high": 0.6}
 TONES_HZ = {"low": 500, "high": 3_000}
@@ -102,7 +102,7 @@ def test_a_sound_that_goes_on_is_one_word() -> None:
 
 def test_nothing_is_heard_for_a_while_after_a_word() -> None:
     close = stream((2.0, "low"), (2.5, "high"))
-    patient = Listen(rest_ms=3_000)
+    patient = Listen(smoothing_ms=500, rest_ms=3_000)
     assert len(hear(close, ear=spotter(listen=patient))) == 1
     assert [d.word for d in hear(stream((1.0, "low"), (5.0, "high")), ear=spotter(listen=patient))] == ["low", "high"]
 
@@ -145,7 +145,7 @@ def test_silence_is_not_scored_and_quiet_speech_is() -> None:
     assert calls == []
     hear(stream(noise=0.01), ear=spotter(counting))
     assert len(calls) > 100
-    assert hear(SPOKEN, ear=spotter(listen=Listen(gate_dbfs=-120))) == hear(SPOKEN)
+    assert hear(SPOKEN, ear=spotter(listen=Listen(smoothing_ms=500, gate_dbfs=-120))) == hear(SPOKEN)
 
 
 @pytest.mark.parametrize(

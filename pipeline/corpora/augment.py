@@ -11,9 +11,10 @@ from numpy.random import Generator
 
 from pipeline.config import Audio, Augment
 from pipeline.corpora.noise import coloured_noise
-from pipeline.device.audio import Samples, fit
+from pipeline.device.audio import Samples, amplitude, fit, loud_part, rms
 
 _EQUALISER_BANDS = 6
+_SEEN_SHARE = (0.15, 0.6)  # of a word that sticks out of the window
 _QUIETEST_RMS = 1e-5  # noise is set against at least this, so that digital silence gets some too
 
 
@@ -37,14 +38,47 @@ def augment(
     samples = _change_speed(samples, settings.speed_percent, generator)
     if generator.random() < settings.room_probability:
         samples = _put_in_room(samples, audio.sample_rate_hz, generator)
-    shift = settings.shift_ms * audio.sample_rate_hz // 1000
-    samples = _place(samples, audio.clip_samples, int(generator.integers(-shift, shift, endpoint=True)))
+    samples = _place(samples, audio.clip_samples, settings.shift_ms * audio.sample_rate_hz // 1000, generator)
     if generator.random() < settings.equaliser_probability:
         samples = _equalise(samples, settings.equaliser_db, generator)
-    samples = samples * _ratio(generator.uniform(-settings.gain_db, settings.gain_db))
+    samples = samples * amplitude(generator.uniform(-settings.gain_db, settings.gain_db))
     if generator.random() < settings.noise_probability:
         samples = samples + _noise_for(samples, settings, noise, generator)
     return np.clip(samples, -1, 1).astype(np.float32)
+
+
+def fragment(before: Samples, after: Samples, audio: Audio, generator: Generator) -> Samples:
+    """A window between two words, as a stream has many: the end of one, the beginning of the other, or both.
+
+    Parameters
+    ----------
+    before, after
+        One word each, float32 `(clip_samples,)`.
+
+    Returns
+    -------
+    window
+        float32 `(clip_samples,)`; of a word's loud part it holds at most three fifths.
+    """
+    window = np.zeros(audio.clip_samples, np.float32)
+    which = generator.integers(3)
+    if which != 0:
+        start, end = loud_part(before)
+        rest = generator.uniform(0, 0.3) * audio.clip_samples  # what sounds on after the loud part
+        tail = before[end - int(generator.uniform(*_SEEN_SHARE) * (end - start)) : end + int(rest)]
+        window[: len(tail)] += tail
+    if which != 1:
+        start, end = loud_part(after)
+        head = after[: start + int(generator.uniform(*_SEEN_SHARE) * (end - start))][-audio.clip_samples // 2 :]
+        window[len(window) - len(head) :] += head
+    return window
+
+
+def piece(sentence: Samples, audio: Audio, generator: Generator) -> Samples:
+    """A window from anywhere in a sentence float32 `(n,)`, its first and last half a second included."""
+    apart = np.pad(sentence, audio.clip_samples // 2)
+    start = int(generator.integers(len(apart) - audio.clip_samples, endpoint=True))
+    return apart[start : start + audio.clip_samples]
 
 
 def _change_speed(samples: Samples, percent: float, generator: Generator) -> Samples:
@@ -63,11 +97,16 @@ def _put_in_room(samples: Samples, sample_rate_hz: int, generator: Generator) ->
     return np.asarray(scipy.signal.fftconvolve(samples, response)[: len(samples)], np.float32)
 
 
-def _place(samples: Samples, clip_samples: int, shift: int) -> Samples:
-    """One window, the clip's middle `shift` samples after the window's."""
+def _place(samples: Samples, clip_samples: int, shift: int, generator: Generator) -> Samples:
+    """One window, the word whole in it and its middle up to `shift` samples from the window's; 0: nothing is moved."""
+    moved = 0
+    if shift:
+        start, end = loud_part(samples)
+        most = min(shift, max(0, clip_samples - (end - start)) // 2)
+        moved = int(generator.integers(-most, most, endpoint=True)) + (len(samples) - start - end) // 2
     apart = np.pad(fit(samples, max(len(samples), clip_samples)), clip_samples)
-    start = (len(apart) - clip_samples) // 2 - shift
-    return apart[start : start + clip_samples]
+    begin = (len(apart) - clip_samples) // 2 - moved
+    return apart[begin : begin + clip_samples]
 
 
 def _equalise(samples: Samples, decibels: float, generator: Generator) -> Samples:
@@ -87,14 +126,5 @@ def _noise_for(samples: Samples, settings: Augment, noise: Sequence[Samples], ge
         added = np.take(recording, np.arange(start, start + len(samples)), mode="wrap")
     else:
         added = coloured_noise(len(samples), generator.uniform(0, 2), generator)
-    wanted = max(_rms(samples), _QUIETEST_RMS) / _ratio(generator.uniform(settings.min_snr_db, settings.max_snr_db))
-    return np.asarray(added * (wanted / max(_rms(added), _QUIETEST_RMS)), np.float32)
-
-
-def _rms(samples: Samples) -> float:
-    return float(np.sqrt(np.mean(np.square(samples))))
-
-
-def _ratio(decibels: float) -> float:
-    """Ratio of amplitudes."""
-    return 10 ** (decibels / 20)
+    wanted = max(rms(samples), _QUIETEST_RMS) / amplitude(generator.uniform(settings.min_snr_db, settings.max_snr_db))
+    return np.asarray(added * (wanted / max(rms(added), _QUIETEST_RMS)), np.float32)

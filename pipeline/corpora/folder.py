@@ -18,6 +18,7 @@ from pipeline.corpora.manifest import SPLITS, TESTING, TRAINING, VALIDATION, Can
 from pipeline.errors import CorpusError
 
 SOUND_SUFFIXES = {f".{name.lower()}" for name in soundfile.available_formats()} | {".aif", ".mp3", ".opus"}
+SOUND_SUFFIXES -= {".raw"}  # such a file says neither its rate nor its channels
 LICENCE = "recordings given as a folder; who spoke them must allow the use"
 WORDS_SHOWN = 40  # in an error message
 
@@ -72,10 +73,10 @@ def files_by_word(root: Path) -> tuple[dict[str, list[Path]], list[str]]:
     warnings = []
     for folder in sorted(path for path in root.iterdir() if path.is_dir()):
         word = unicodedata.normalize("NFC", folder.name)  # macOS takes letters and accents apart
-        if word.startswith(("_", ".")) and word not in RESERVED:
+        if word.startswith(("_", ".")) and word not in (SILENCE, UNKNOWN, BACKGROUND_NOISE):
             warnings.append(f"{folder.name}: not used, a word can't start with _ or a dot; rename it if it is one")
         else:
-            files.setdefault(word, []).extend(path for path in sorted(folder.rglob("*")) if _counts(path, folder))
+            files.setdefault(word, []).extend(path for path in sorted(folder.rglob("*")) if counts(path, folder))
     return files, warnings
 
 
@@ -90,7 +91,7 @@ def require_clips(keywords: Sequence[str], spoken: Collection[str], root: Path, 
         raise CorpusError(f"no clips of {', '.join(missing)} in {root}; choose from: {shown}; {advice}")
 
 
-def _counts(path: Path, folder: Path) -> bool:
+def counts(path: Path, folder: Path) -> bool:
     """Whether it is a file to look into; a link that leads nowhere is one, so that it is rejected with a reason."""
     hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
     return not hidden and not path.is_dir()

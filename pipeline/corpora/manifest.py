@@ -10,7 +10,7 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN, Audio
+from pipeline.config import BACKGROUND_NOISE, SILENCE, TALK, UNKNOWN, Audio
 from pipeline.device import audio
 from pipeline.device.audio import Samples
 from pipeline.errors import CorpusError
@@ -32,7 +32,7 @@ class Clip:
     """One clip of the corpus.
 
     `path` is relative to the corpus folder for a clip that the stage made, absolute for a clip of an outside
-    source. `label` is the class it is learnt as, or `_background_noise_` for sound to mix in.
+    source. `label` is the class it is learnt as, or `_background_noise_` or `_talk_` for sound to make examples with.
     """
 
     path: str
@@ -112,13 +112,23 @@ def read_labels(folder: Path) -> list[str]:
 
 
 def examples(clips: Iterable[Clip], split: str) -> list[Clip]:
-    """Clips of a split that stand for a label; recordings of noise are only mixed in."""
-    return [clip for clip in clips if clip.split == split and clip.label != BACKGROUND_NOISE]
+    """Clips of a split that stand for a label; recordings of noise and talk are what others are made with."""
+    return [clip for clip in clips if clip.split == split and clip.label not in (BACKGROUND_NOISE, TALK)]
+
+
+def recordings(clips: Iterable[Clip], split: str, label: str) -> list[Clip]:
+    """Noise (`_background_noise_`) or talk (`_talk_`) of a split."""
+    return [clip for clip in clips if clip.split == split and clip.label == label]
+
+
+def sound(folder: Path, clip: Clip, sample_rate_hz: int) -> Samples:
+    """A clip's sound, float32 `(n,)`; raises as `content` does."""
+    return audio.decode(content(folder, clip), sample_rate_hz)
 
 
 def window(folder: Path, clip: Clip, settings: Audio) -> Samples:
     """A clip's sound as one window, float32 `(clip_samples,)`."""
-    return audio.fit(audio.decode(content(folder, clip), settings.sample_rate_hz), settings.clip_samples)
+    return audio.fit(sound(folder, clip, settings.sample_rate_hz), settings.clip_samples)
 
 
 def content(folder: Path, clip: Clip) -> bytes:

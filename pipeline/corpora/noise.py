@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.config import Settings
 from pipeline.corpora.manifest import SPLITS
 from pipeline.device import audio
-from pipeline.device.audio import Samples
+from pipeline.device.audio import Samples, amplitude
 
 RECORDING_S = 30
 RECORDING_DBFS = -26.0
@@ -97,7 +97,7 @@ def recordings(settings: Settings, folder: Path) -> list[Path]:
     for background in _BACKGROUNDS:
         samples = _record(background, rate_hz, seeded(settings.corpus.seed, "noise", background.name))
         paths.append(made / f"{background.name}.wav")
-        audio.write(paths[-1], samples * np.float32(10 ** (RECORDING_DBFS / 20)), rate_hz)
+        audio.write(paths[-1], samples * np.float32(amplitude(RECORDING_DBFS)), rate_hz)
     return paths
 
 
@@ -171,7 +171,7 @@ def _silence(recorded: Sequence[Samples], samples: int, generator: np.random.Gen
         # A piece shorter than the window is repeated.
         return np.resize(piece[start : start + samples], samples) * np.float32(generator.uniform(0, MAX_GAIN))
     if kind < RECORDED_SHARE + COLOURED_SHARE:
-        gain = 10 ** (generator.uniform(*COLOURED_DBFS) / 20)
+        gain = amplitude(generator.uniform(*COLOURED_DBFS))
         return coloured_noise(samples, generator.uniform(0, 2), generator) * np.float32(gain)
     last_bit = generator.integers(2) / 32768
     return (generator.integers(-1, 2, samples) * last_bit).astype(np.float32)

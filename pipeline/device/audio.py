@@ -26,6 +26,7 @@ MAX_LEVEL = 16.0  # mixing in floating point may go beyond full scale, but not b
 
 # First bytes of files that stand for audio kept elsewhere.
 _POINTERS = {b"version https://git-lfs": "a Git LFS pointer", b"/annex/objects": "a git-annex pointer"}
+_POINTER_BYTES = max(map(len, _POINTERS))
 
 
 def read(path: str | Path, sample_rate_hz: int, min_ms: int = 0) -> Samples:
@@ -53,11 +54,7 @@ def read(path: str | Path, sample_rate_hz: int, min_ms: int = 0) -> Samples:
 
 def decode(content: bytes, sample_rate_hz: int, min_ms: int = 0) -> Samples:
     """Like `read`, from the bytes of the file."""
-    if not content:
-        raise AudioError("empty file")
-    for start, pointer in _POINTERS.items():
-        if content.startswith(start):
-            raise AudioError(f"{pointer} instead of audio; fetch the real file first")
+    _refuse_stand_in(content)
     try:
         samples, rate_hz = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
@@ -90,11 +87,13 @@ def stream(path: Path, sample_rate_hz: int) -> Iterator[Samples]:
     Raises
     ------
     AudioError
-        If the file is unreadable; where it breaks off in the middle, after the pieces before that.
+        If the file is unreadable; where it breaks off in the middle, or holds what `check` refuses, after the pieces
+        before that.
     """
     with _opened(path) as file:
         resampler = soxr.ResampleStream(file.samplerate, sample_rate_hz, 1, dtype="float32")
         for block in file.blocks(_STREAM_SAMPLES, dtype="float32", always_2d=True):
+            check(block)
             yield np.asarray(resampler.resample_chunk(block.mean(axis=1)), np.float32)
         yield np.asarray(resampler.resample_chunk(np.zeros(0, np.float32), last=True), np.float32)
 
@@ -102,12 +101,27 @@ def stream(path: Path, sample_rate_hz: int) -> Iterator[Samples]:
 @contextmanager
 def _opened(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
-        with path.open("rb") as content, soundfile.SoundFile(content) as file:
-            yield file
+        with path.open("rb", buffering=0) as content:
+            _refuse_stand_in(content.read(_POINTER_BYTES))
+            content.seek(0)
+            # Opened without its name, in which soundfile would see a format.
+            with open(content.fileno(), "rb", closefd=False) as nameless, soundfile.SoundFile(nameless) as file:
+                yield file
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: not readable as audio: {error.error_string}") from None
     except OSError as error:
         raise AudioError(f"{path}: {error.strerror}") from None
+    except AudioError as error:
+        raise AudioError(f"{path}: {error}") from None
+
+
+def _refuse_stand_in(start: bytes) -> None:
+    """Refuse, by its first bytes, a file that has no sound of its own."""
+    if not start:
+        raise AudioError("empty file")
+    for pointer, name in _POINTERS.items():
+        if start.startswith(pointer):
+            raise AudioError(f"{name} instead of audio; fetch the real file first")
 
 
 def raw_stream(file: BinaryIO) -> Iterator[Samples]:

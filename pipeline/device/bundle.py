@@ -17,6 +17,7 @@ from pipeline.errors import COPY_AGAIN, BundleError, SettingsError
 FORMAT = 2
 DESCRIPTION = "commands.json"
 EXPORTED = "description.json"  # the part of it that is known before thresholds are chosen
+THRESHOLDS = "thresholds.json"  # these, on their own
 LABELS = "labels.txt"
 GOLDEN = "golden"
 GOLDEN_SCORES = f"{GOLDEN}/golden.json"

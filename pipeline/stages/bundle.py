@@ -12,9 +12,10 @@ import jinja2
 import pipeline
 from pipeline import receipt
 from pipeline.config import Settings
-from pipeline.device.bundle import DESCRIPTION, EXPORTED, FORMAT, verify
+from pipeline.device.bundle import DESCRIPTION, EXPORTED, FORMAT, THRESHOLDS, verify
 
 CARD = "MODEL_CARD.md"
+_PATHS = {("corpus", "source"), ("streams", "negative")}
 
 
 def run(settings: Settings, export: Path, tune: Path, evaluate: Path, out: Path) -> str:
@@ -26,7 +27,7 @@ def run(settings: Settings, export: Path, tune: Path, evaluate: Path, out: Path)
             (work / name).parent.mkdir(exist_ok=True)
             shutil.copy(export / name, work / name)
         exported, thresholds, metrics = map(
-            _read_json, (export / EXPORTED, tune / "thresholds.json", evaluate / "metrics.json")
+            _read_json, (export / EXPORTED, tune / THRESHOLDS, evaluate / "metrics.json")
         )
         (work / CARD).write_text(_card(from_evaluate.settings, exported, metrics), encoding="utf-8")
         description = {
@@ -36,7 +37,7 @@ def run(settings: Settings, export: Path, tune: Path, evaluate: Path, out: Path)
             "listen": from_evaluate.settings["listen"],
             "thresholds": thresholds,
             "sha256": {name: receipt.sha256(work / name) for name in [*made, CARD]},
-            "settings": _without_source(from_evaluate.settings),
+            "settings": _without_paths(from_evaluate.settings),
         }
         (work / DESCRIPTION).write_text(json.dumps(description, indent=1, ensure_ascii=False), encoding="utf-8")
         verify(work)
@@ -62,6 +63,9 @@ def _card(settings: dict[str, dict[str, Any]], exported: dict[str, Any], metrics
     )
 
 
-def _without_source(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def _without_paths(settings: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The settings as they may be published: where the recordings lie is the maker's own business."""
-    return settings | {"corpus": {key: value for key, value in settings["corpus"].items() if key != "source"}}
+    return {
+        name: {key: value for key, value in section.items() if (name, key) not in _PATHS}
+        for name, section in settings.items()
+    }

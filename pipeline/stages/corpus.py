@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.progress import track
 
 from pipeline import receipt
-from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN, Settings
-from pipeline.corpora import folder, manifest, noise, speech_commands, synthetic
+from pipeline.config import BACKGROUND_NOISE, SILENCE, TALK, UNKNOWN, Settings
+from pipeline.corpora import folder, manifest, noise, speech_commands, synthetic, talk
 from pipeline.corpora.manifest import Candidate, Clip, Found, Rejected
 from pipeline.device import audio
 from pipeline.errors import AudioError, CorpusError
@@ -31,14 +31,18 @@ def run(settings: Settings, data: Path, out: Path) -> str:
         log.info("data: %s", found.licence)
         for line in found.warnings:
             log.warning(line)
-        clips, rejected = _look_into(found, work, settings)
+        clips, rejected = _look_into(found.candidates, found.keywords, work, settings)
+        sentences, rejected_sentences = _look_into(
+            talk.find(settings, found.keywords, work), found.keywords, work, settings
+        )
         noise_recordings, rejected_noise = _look_into_noise(found.noise, settings)
-        rejected += rejected_noise
+        rejected += rejected_sentences + rejected_noise
         manifest.write_rejected(work, rejected)
-        _refuse_too_many(rejected, len(found.candidates) + len(found.noise), settings, work)
+        _refuse_too_many(rejected, len(found.candidates) + len(found.noise) + len(sentences), settings, work)
         _require_keywords(clips, found.keywords)
         clips = _draw_unknown(clips, settings)
         clips += _noise_and_silence(noise_recordings, clips, work, settings)
+        clips += sentences
         manifest.write(work, clips, manifest.labels(found.keywords))
         manifest.write_about(work, found)
     lost = f"; {len(rejected)} rejected, see {out / manifest.REJECTED}" if rejected else ""
@@ -53,13 +57,13 @@ def _find(settings: Settings, data: Path, work: Path) -> Found:
     return folder.find(settings)
 
 
-def _look_into(found: Found, work: Path, settings: Settings) -> tuple[list[Clip], list[Rejected]]:
+def _look_into(
+    candidates: Sequence[Candidate], keywords: Sequence[str], work: Path, settings: Settings
+) -> tuple[list[Clip], list[Rejected]]:
     """Decode every candidate: a clip with the digest of its content, or the reason why it can't be used."""
     parallel = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-    results = parallel(
-        joblib.delayed(_look_at)(candidate, found.keywords, work, settings) for candidate in found.candidates
-    )
-    looked_at = list(track(results, "reading", total=len(found.candidates), console=Console(stderr=True)))
+    results = parallel(joblib.delayed(_look_at)(candidate, keywords, work, settings) for candidate in candidates)
+    looked_at = list(track(results, "reading", total=len(candidates), console=Console(stderr=True)))
     clips = [result for result in looked_at if isinstance(result, Clip)]
     return clips, [result for result in looked_at if isinstance(result, Rejected)]
 
@@ -85,7 +89,7 @@ def _look_at(candidate: Candidate, keywords: Sequence[str], work: Path, settings
         audio.read(candidate.path, settings.audio.sample_rate_hz, settings.corpus.min_clip_ms)
     except AudioError as error:
         return _rejected(candidate.path, error)
-    known = candidate.word in keywords or candidate.word == SILENCE
+    known = candidate.word in keywords or candidate.word in (SILENCE, TALK)
     label = candidate.word if known else UNKNOWN
     return _clip(candidate.path, label, candidate.word, candidate.speaker, candidate.split, candidate.source, work)
 
@@ -164,6 +168,6 @@ def _count(clips: Iterable[Clip], split: str, label: str) -> int:
 
 
 def _counts(clips: Sequence[Clip]) -> str:
-    sounds = [clip for clip in clips if clip.label != BACKGROUND_NOISE]
+    sounds = [clip for clip in clips if clip.label not in (BACKGROUND_NOISE, TALK)]
     splits = sorted({clip.split for clip in sounds}, key=[*manifest.SPLITS, manifest.OFFICIAL].index)
     return ", ".join(f"{split} {sum(clip.split == split for clip in sounds):,}" for split in splits) + " clips"

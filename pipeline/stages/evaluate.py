@@ -1,4 +1,4 @@
-"""Every figure: the Keras model and each file on the same test clips, by the same code."""
+"""Every figure: the Keras model and each file on the same test clips, and the file for phones on streams."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import gzip
 import itertools
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ import numpy as np
 import scipy.stats
 import sklearn.metrics
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import track
 from rich.table import Table
 
 from pipeline import receipt
-from pipeline.config import SILENCE, UNKNOWN, Audio, Settings
-from pipeline.corpora import manifest, shards
-from pipeline.device.bundle import EXPORTED, open_network
+from pipeline.config import Audio, Settings
+from pipeline.corpora import hearing, manifest, shards, streams
+from pipeline.corpora.hearing import Heard, Judged
+from pipeline.device.bundle import EXPORTED, THRESHOLDS, open_network
 from pipeline.device.interpreter import MFCC, Network
 from pipeline.device.recognizer import DEFAULT_FILE
 from pipeline.network import model
@@ -55,14 +57,15 @@ class Examples:
 
 def run(
     settings: Settings, corpus: Path, features: Path, train: Path, quantize: Path, export: Path, tune: Path, out: Path
-) -> Table:
-    """Score the test split, and the official test archive where the corpus has it."""
+) -> Group:
+    """Score the test split, and the official test archive where the corpus has it; listen to streams."""
     inputs = receipt.require(
         settings, corpus=corpus, features=features, train=train, quantize=quantize, export=export, tune=tune
     )
     with receipt.making(out, "evaluate", settings, inputs) as work:
         description = json.loads((export / EXPORTED).read_text(encoding="utf-8"))
-        thresholds = json.loads((tune / "thresholds.json").read_text(encoding="utf-8"))
+        streams.require_same_negatives(settings, tune)
+        thresholds = json.loads((tune / THRESHOLDS).read_text(encoding="utf-8"))
         networks = {name: open_network(export, name, description) for name in description["files"]}
         models = _keras_models(train, quantize, settings)
         labels, about = description["labels"], manifest.read_about(corpus)
@@ -73,16 +76,20 @@ def run(
         for split, examples in tests.items():
             scores = {name: _predict(network, examples) for name, network in models.items()}
             scores |= {name: _one_by_one(name, network, examples) for name, network in networks.items()}
-            metrics["splits"][split] = _figures(scores, examples.truth, labels, thresholds)
+            metrics["splits"][split] = _figures(scores, examples.truth, labels)
             rows += [_prediction(clip, scores, n, labels) for n, clip in enumerate(examples.clips)]
+        phone = partial(open_network, export, DEFAULT_FILE, description)
+        heard = hearing.hear_all(corpus, manifest.TESTING, phone, labels, settings)
+        metrics["streams"] = _stream_figures(heard, thresholds)
+        metrics["streams"]["on_validation"] = json.loads((tune / hearing.ON_VALIDATION).read_text(encoding="utf-8"))
         timed = tests[manifest.TESTING]
         metrics["files"] = {name: _file_figures(export / name, network, timed) for name, network in networks.items()}
         (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
         manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
-    return table(metrics)
+    return Group(_table(metrics), _stream_table(metrics["streams"]))
 
 
-def table(metrics: dict[str, Any]) -> Table:
+def _table(metrics: dict[str, Any]) -> Table:
     """The figures that a person wants first."""
     data = metrics["data"]
     view = Table(title=f"{data['corpus']}: {data['origin']}, split by {data['split_by']}", title_justify="left")
@@ -100,6 +107,23 @@ def table(metrics: dict[str, Any]) -> Table:
                 "" if name == KERAS else f"{figure['labels_changed']:.2%}", *sizes,
                 f"{file['latency_ms']:.2f} ms" if file else "",
             )  # fmt: skip
+    return view
+
+
+def _stream_table(streams: dict[str, Any]) -> Table:
+    view = Table(title=f"{streams['file']} on streams of the testing split, at its thresholds", title_justify="left")
+    view.add_column("stream", overflow="fold")
+    for column in ("hours", "words", "missed", "95 %", "wrong", "false an hour", "95 %", "known after"):
+        view.add_column(column, justify="right")
+    for name, figure in streams["at_thresholds"].items():
+        cells = ["", "", "", ""]
+        if figure["words"]:
+            interval = "{:.1%} to {:.1%}".format(*figure["missed_interval"])
+            cells = [str(figure["words"]), f"{figure['missed']:.1%}", interval, str(figure["wrong"])]
+        low, high = figure["false_alarms_per_hour_interval"]
+        delay = f"{figure['delay_ms']['median']:.0f} ms" if figure["delay_ms"] else ""
+        alarms = [f"{figure['false_alarms_per_hour']:.1f}", f"{low:.1f} to {high:.1f}"]
+        view.add_row(name, f"{figure['hours']:.2f}", *cells, *alarms, delay)
     return view
 
 
@@ -128,20 +152,14 @@ def _data(settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
     """What the figures are of, so that none is taken for more than it is."""
     kind = settings.corpus.kind
     origin = "synthetic speech, which says little of people" if kind == "synthetic" else "recordings of people"
-    seeds = {name: settings.section(name)["seed"] for name in ("corpus", "augment", "train", "quantize")}
+    seeds = {name: settings.section(name)["seed"] for name in ("corpus", "augment", "train", "quantize", "streams")}
     return {"corpus": kind, "origin": origin, **about, "seeds": seeds}
 
 
-def _figures(
-    scores: dict[str, Array], truth: NDArray, labels: list[str], thresholds: dict[str, float]
-) -> dict[str, Any]:
+def _figures(scores: dict[str, Array], truth: NDArray, labels: list[str]) -> dict[str, Any]:
     reference = scores[KERAS].argmax(axis=1)
-    return {
-        "models": {
-            name: _model_figures(values.argmax(axis=1), truth, reference, labels) for name, values in scores.items()
-        },
-        "thresholds": {"file": DEFAULT_FILE, **_at_thresholds(scores[DEFAULT_FILE], truth, labels, thresholds)},
-    }
+    found = {name: values.argmax(axis=1) for name, values in scores.items()}
+    return {"models": {name: _model_figures(best, truth, reference, labels) for name, best in found.items()}}
 
 
 def _model_figures(found: NDArray, truth: NDArray, reference: NDArray, labels: list[str]) -> dict[str, Any]:
@@ -161,15 +179,26 @@ def _model_figures(found: NDArray, truth: NDArray, reference: NDArray, labels: l
     }
 
 
-def _at_thresholds(scores: Array, truth: NDArray, labels: list[str], thresholds: dict[str, float]) -> dict[str, float]:
-    """What an app sees that takes a keyword only above its threshold."""
-    limits = np.array([thresholds.get(label, np.inf) for label in labels])
-    best = scores.argmax(axis=1)
-    taken = scores[np.arange(len(scores)), best] > limits[best]
-    keyword = np.isin(truth, [n for n, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)])
+def _stream_figures(heard: Mapping[str, Heard], thresholds: dict[str, float]) -> dict[str, Any]:
+    """What an app hears that listens on, at the thresholds, at others, and without any."""
+    judged: dict[str, Callable[[Heard], Judged]] = {
+        "at_thresholds": lambda stream: hearing.judge_at(stream, thresholds),
+        "best_of_each_window": lambda stream: hearing.judge(hearing.best_of_each_window(stream), stream.said),
+    }
     return {
-        "keywords_missed": float(1 - (taken & (best == truth))[keyword].mean()),
-        "others_taken_for_keywords": float(taken[~keyword].mean()) if (~keyword).any() else 0.0,
+        "file": DEFAULT_FILE,
+        "thresholds": thresholds,
+        **{
+            way: {name: hearing.figures(judge(stream), stream) for name, stream in heard.items()}
+            for way, judge in judged.items()
+        },
+        "sweep": {
+            "thresholds": hearing.GRID,
+            "streams": {
+                name: [hearing.figures(judged, stream) for judged in hearing.sweep(stream)]
+                for name, stream in heard.items()
+            },
+        },
     }
 
 

@@ -1,55 +1,105 @@
-"""A threshold for each keyword, chosen on validation clips only."""
+"""A threshold for each keyword, chosen on streams made of validation clips."""
 
 from __future__ import annotations
 
 import json
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 
 from pipeline import receipt
 from pipeline.config import SILENCE, UNKNOWN, Settings
-from pipeline.corpora import manifest
-from pipeline.device.bundle import EXPORTED, open_network
+from pipeline.corpora import hearing, manifest, streams
+from pipeline.corpora.hearing import GRID, ON_VALIDATION, Heard, Judged
+from pipeline.corpora.streams import NEGATIVE
+from pipeline.device.bundle import EXPORTED, THRESHOLDS, open_network
 from pipeline.device.recognizer import DEFAULT_FILE
 
-THRESHOLDS = "thresholds.json"
+log = logging.getLogger(__name__)
+
+Counts = NDArray[np.float64]  # (words, thresholds)
 
 
 def run(settings: Settings, corpus: Path, export: Path, out: Path) -> str:
-    """Let each keyword be taken for granted by at most the set share of validation clips that hold something else."""
+    """Miss as few words as the allowed number of false alarms an hour permits."""
     inputs = receipt.require(settings, corpus=corpus, export=export)
     with receipt.making(out, "tune", settings, inputs) as work:
         description = json.loads((export / EXPORTED).read_text(encoding="utf-8"))
-        network, labels = open_network(export, DEFAULT_FILE, description), description["labels"]
-        clips = manifest.examples(manifest.read(corpus), manifest.VALIDATION)
-        progress = track(clips, "thresholds", console=Console(stderr=True))
-        scores = np.stack([network.scores(manifest.window(corpus, clip, settings.audio)) for clip in progress])
-        truth = np.array([labels.index(clip.label) for clip in clips], np.int32)
-        found = thresholds(scores, truth, labels, settings.listen.false_accept_percent)
-        (work / THRESHOLDS).write_text(json.dumps(found, indent=1, ensure_ascii=False), encoding="utf-8")
+        labels = description["labels"]
+        network = partial(open_network, export, DEFAULT_FILE, description)
+        heard = hearing.hear_all(corpus, manifest.VALIDATION, network, labels, settings)
+        words = [label for label in labels if label not in (SILENCE, UNKNOWN)]
+        swept = {name: hearing.sweep(stream) for name, stream in heard.items()}
+        found = choose(words, heard, swept, settings.streams.false_alarms_per_hour)
+        figures = {name: hearing.figures(hearing.judge_at(stream, found), stream) for name, stream in heard.items()}
+        _warn(heard, figures, words, settings)
+        for name, content in {
+            THRESHOLDS: found,
+            ON_VALIDATION: figures,
+            NEGATIVE: streams.negative_digests(settings),
+        }.items():
+            (work / name).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     return "thresholds " + ", ".join(f"{word} {threshold:.2f}" for word, threshold in found.items())
 
 
-def thresholds(
-    scores: NDArray[np.float32], truth: NDArray[np.int32], labels: list[str], false_accept_percent: float
-) -> dict[str, float]:
-    """For each keyword the lowest score that no more than the given share of other clips is above.
+def _warn(heard: Mapping[str, Heard], figures: Mapping[str, Any], words: Sequence[str], settings: Settings) -> None:
+    budget_per_hour = settings.streams.false_alarms_per_hour
+    for name, figure in figures.items():
+        if not figure["words"] and figure["false_alarms_per_hour"] > budget_per_hour:
+            log.warning(
+                "%s: %d false alarms in %.2f h, more than was asked for", name, figure["false"], figure["hours"]
+            )
+    said = {stated.word for stream in heard.values() for stated in stream.said}
+    if unsaid := [word for word in words if word not in said]:
+        log.warning("no validation clip of %s: its threshold is that of the others", ", ".join(unsaid))
 
-    Parameters
-    ----------
-    scores
-        `(clips, labels)`.
-    truth
-        `(clips,)`, numbers of the labels.
+
+def choose(
+    words: Sequence[str], heard: Mapping[str, Heard], swept: Mapping[str, Sequence[Judged]], budget_per_hour: float
+) -> dict[str, float]:
+    """For each word the threshold of `GRID` that costs least, while no stream without words is over the budget.
+
+    A cost is a word missed, taken for another, or heard where another was said. A price on false alarms is raised until
+    they are within the budget; each word then has the threshold that is best at that price (Lagrange's multiplier).
+    Where no price brings them there, all have the highest threshold.
     """
-    found = {}
-    for number, label in enumerate(labels):
-        if label not in (SILENCE, UNKNOWN):
-            others = np.sort(scores[truth != number, number])[::-1]
-            allowed = int(len(others) * false_accept_percent / 100)
-            found[label] = float(others[allowed])
-    return found
+    with_words = [name for name, stream in heard.items() if stream.said]
+    costs = sum((_costs(words, heard[name], swept[name]) for name in with_words), np.zeros((len(words), len(GRID))))
+    alarms = {name: _alarms(words, swept[name]) for name in heard if name not in with_words}
+    rate = sum((count / heard[name].hours for name, count in alarms.items()), np.zeros_like(costs))
+    for price in [1e-9, *np.geomspace(1e-3, 1e6, 91)]:  # the first only tells apart what costs the same
+        best = _middle_of_best(costs + price * rate)
+        spent = {name: count[np.arange(len(words)), best].sum() for name, count in alarms.items()}
+        if all(count <= budget_per_hour * heard[name].hours for name, count in spent.items()):
+            break
+    else:
+        best = np.full(len(words), len(GRID) - 1)
+    said = {stated.word for stream in heard.values() for stated in stream.said}
+    of_said = [n for word, n in zip(words, best, strict=True) if word in said]
+    usual = int(np.median(of_said)) if of_said else len(GRID) - 1
+    return {word: GRID[n if word in said else usual] for word, n in zip(words, best, strict=True)}
+
+
+def _middle_of_best(costs: Counts) -> NDArray[np.int64]:
+    """For each word the middle one of the thresholds that cost least: as far from either side as can be."""
+    best = (np.flatnonzero(row == row.min()) for row in costs)
+    return np.array([places[len(places) // 2] for places in best])
+
+
+def _costs(words: Sequence[str], heard: Heard, swept: Sequence[Judged]) -> Counts:
+    said = [stated.word for stated in heard.said]
+    matched = [[said_.word for said_, _ in judged.matched] for judged in swept]
+    other = [[known.detection.word for _, known in judged.wrong] for judged in swept]
+    missed = np.array([[said.count(word) - of.count(word) for of in matched] for word in words])
+    wrong = np.array([[of.count(word) for of in other] for word in words])
+    return missed + wrong + _alarms(words, swept)
+
+
+def _alarms(words: Sequence[str], swept: Sequence[Judged]) -> Counts:
+    false = [[known.detection.word for known in judged.false] for judged in swept]
+    return np.array([[of.count(word) for of in false] for word in words], np.float64)

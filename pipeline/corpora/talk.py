@@ -1,0 +1,65 @@
+"""Talk without the keywords: sentences of no sense by many synthetic voices, for training and for false alarms."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.config import TALK, Corpus, Settings
+from pipeline.corpora import voices
+from pipeline.corpora.manifest import Candidate
+from pipeline.corpora.noise import seeded
+from pipeline.corpora.voices import Line, Script
+
+WORDS = (4, 12)  # in a sentence, ends included
+# What stands between the others in running speech, and about how often.
+LITTLE_WORDS = (
+    "a", "all", "and", "are", "at", "be", "but", "by", "can", "for", "have", "he", "I", "if", "in", "is", "it", "me",
+    "my", "of", "she", "so", "some", "that", "the", "then", "there", "they", "this", "was", "we", "what", "when",
+    "with", "would", "you", "your",
+)  # fmt: skip
+LITTLE_SHARE = 0.45
+
+
+def find(settings: Settings, keywords: Sequence[str], folder: Path, workers: int | None = None) -> list[Candidate]:
+    """Let the voices of each split say its sentences, as 16-bit WAV below `folder/talk`.
+
+    The voices and words of a split are those of a synthetic corpus with the same settings; only little words, such as
+    “the”, are in all. Raises as `voices.speak_all` does.
+    """
+    corpus = settings.corpus
+    scripts = list(_scripts(corpus, keywords)) if corpus.sentences else []
+    # What an interrupted run has made for other keywords may hold these.
+    talk = folder / "talk" / hashlib.sha256("\n".join(keywords).encode()).hexdigest()[:8]
+    voices.speak_all(scripts, talk, settings, workers)
+    return [
+        Candidate(talk / script.voice / line.file, TALK, script.variant, script.split, "synthetic")
+        for script in scripts
+        for line in script.lines
+    ]
+
+
+def _scripts(corpus: Corpus, keywords: Sequence[str]) -> Iterator[Script]:
+    words_of = voices.other_words(keywords, corpus)
+    little = voices.without_homophones(LITTLE_WORDS, keywords, corpus)
+    for split, variants in voices.cast(corpus).items():
+        generator = seeded(corpus.seed, "sentences", split)
+        sentences = [_sentence(words_of[split], little, generator) for _ in range(corpus.sentences)]
+        cast = list(itertools.product(corpus.accents, variants))
+        for number, (accent, variant) in enumerate(cast):
+            lines = tuple(
+                Line(text, 0, f"{index:03}.wav", voices.RUNNING_WPM)
+                for index, text in enumerate(sentences[number :: len(cast)])
+            )
+            if lines:
+                yield Script(accent, variant, split, lines)
+
+
+def _sentence(words: Sequence[str], little: Sequence[str], generator: np.random.Generator) -> str:
+    count = int(generator.integers(*WORDS, endpoint=True))
+    sources = [little if generator.random() < LITTLE_SHARE else words for _ in range(count)]
+    return " ".join(source[int(generator.integers(len(source)))] for source in sources)
