@@ -156,7 +156,7 @@ def test_an_edited_clip_is_refused(copy: Path) -> None:
         ),
         (
             {"NEGATIVE": "no/such/folder"},
-            "Error: no/such/folder: no such folder; NEGATIVE must be a folder of recordings",
+            f"Error: {ROOT}/no/such/folder: no such folder; NEGATIVE must be a folder of recordings",
         ),
         (
             {"SOURCE": "tests"},

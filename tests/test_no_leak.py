@@ -177,7 +177,7 @@ def chosen(build: Path, negative: Path, out: Path) -> tuple[bytes, bytes]:
     """Thresholds, and what was heard at them; with a budget that is neither out of reach nor for nothing."""
     settings = load(TINY, streams={"negative": str(negative), "false_alarms_per_hour": 500.0})
     tune.run(settings, build / "corpus", build / "export", out)
-    return (out / tune.THRESHOLDS).read_bytes(), (out / tune.VALIDATION).read_bytes()
+    return (out / "thresholds.json").read_bytes(), (out / "validation.json").read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import config
 from pipeline.config import Settings
-from pipeline.errors import StaleInput
+from pipeline.errors import SettingsError, StaleInput
 from pipeline.receipt import PLAN, RECEIPT, STAGES, Stage, listing_digest, making, require, write_settings
 
 
@@ -552,6 +552,26 @@ def test_settings_see_a_recording_added_to_a_folder(
     recording(source / "yes" / "3.wav")
     write_settings(written, given)
     assert touched(written) == {f"{name}.json"}
+
+
+@pytest.mark.parametrize(
+    ("source", "negative", "message"),
+    [
+        ("mine", "none", "none: no such folder; NEGATIVE must be a folder of recordings"),
+        ("mine", "mine", "mine: NEGATIVE and SOURCE hold the same recordings"),
+        ("mine", "mine/radio", "mine/radio: NEGATIVE and SOURCE hold the same recordings"),
+        ("mine/words", "mine", "mine: NEGATIVE and SOURCE hold the same recordings"),
+    ],
+)
+def test_recordings_with_and_without_keywords_must_not_be_the_same(
+    source: str, negative: str, message: str, tmp_path: Path
+) -> None:
+    for name in ("mine/words", "mine/radio"):
+        (tmp_path / name).mkdir(parents=True)
+    corpus = {"kind": "folder", "source": str(tmp_path / source)}
+    with pytest.raises(SettingsError, match=f"^{tmp_path}/{message}"):
+        write_settings(tmp_path / "settings", settings(corpus=corpus, streams={"negative": str(tmp_path / negative)}))
+    assert not (tmp_path / "settings").exists()
 
 
 def test_settings_half_written_are_written_again(tmp_path: Path) -> None:

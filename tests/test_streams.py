@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ from pipeline.corpora.manifest import SPLITS, TESTING, VALIDATION, Clip
 from pipeline.corpora.streams import Said, Segment
 from pipeline.device import audio
 from pipeline.device.audio import Samples
-from pipeline.errors import AudioError, CorpusError
+from pipeline.errors import AudioError, CorpusError, StaleInput
 
 SOUND = Audio()
 RATE_HZ = SOUND.sample_rate_hz
@@ -197,10 +198,11 @@ def fill(folder: Path, names: list[str]) -> None:
 
 
 def levels(folder: Path, split: str) -> list[float]:
-    """What is heard, in order; what comes after each recording must be a window of silence."""
-    stream = sound(streams.negative(folder, split, SOUND))
-    rows = stream.reshape(-1, 3 * RATE_HZ)
+    """What is heard, in order; what comes after each recording must be a window of silence that doesn't count."""
+    segments = list(streams.negative(folder, split, SOUND))
+    rows = sound(segments).reshape(-1, 3 * RATE_HZ)
     assert not rows[:, 2 * RATE_HZ + 100 :].any()
+    assert sum(len(segment.samples) for segment in segments if not segment.is_pause) == 2 * RATE_HZ * len(rows)
     return [round(float(np.median(row[: 2 * RATE_HZ])), 1) for row in rows]
 
 
@@ -222,6 +224,20 @@ def test_fewer_than_two_recordings_are_refused(count: int, tmp_path: Path) -> No
     with pytest.raises(CorpusError) as caught:
         next(streams.negative(tmp_path, VALIDATION, SOUND))
     assert str(caught.value) == message
+
+
+def test_a_test_on_recordings_that_thresholds_may_have_been_chosen_on_is_refused(
+    recordings: Path, tmp_path: Path
+) -> None:
+    """A file that comes or goes sends those after it, in order, to the other split."""
+    folder = Path(shutil.copytree(recordings, tmp_path / "negative"))
+    given = settings(streams={"negative": str(folder)})
+    (tmp_path / streams.NEGATIVE).write_text(json.dumps(streams.negative_digests(given)))
+    shutil.copy(folder / "f.ogg", folder / "e.WAV")  # one to test on: that is no secret
+    streams.require_same_negatives(given, tmp_path)
+    shutil.copy(folder / "f.ogg", folder / "d.ogg")
+    with pytest.raises(StaleInput, match=f"^stale: {folder} holds other recordings than it did; run: make tune$"):
+        streams.require_same_negatives(given, tmp_path)
 
 
 def test_a_recording_that_cannot_be_read_is_named(tmp_path: Path) -> None:
