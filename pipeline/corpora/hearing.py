@@ -142,7 +142,7 @@ def best_of_each_window(heard: Heard) -> list[Known]:
 
 
 def judge(found: Sequence[Known], said: Sequence[Said]) -> Judged:
-    """Set each detection against the first word in tolerance: matched, wrong if that is another or was matched before.
+    """Set each detection against the first word in tolerance: matched; wrong if that is another, or taken before.
 
     So does `accuracy_utils` of TensorFlow's speech commands example; here the middles of words are compared.
     """
