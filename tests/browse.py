@@ -106,14 +106,19 @@ def give(address: str, file: str, width_px: int = 1_280) -> Seen:
     return seen
 
 
+def keep_and_stop(page: Page, address: str, process: int) -> None:
+    """Load the page until it has a copy of itself, and stop its server."""
+    open_page(page, address)
+    page.locator("#offline").wait_for()
+    os.kill(process, signal.SIGINT)
+    while is_open(address):
+        time.sleep(0.05)
+
+
 def stop_server(address: str, file: str, process: int) -> Seen:
     """Load the page, stop its server, load it again and hear a file."""
     with chromium() as (page, seen):
-        open_page(page, address)
-        page.locator("#offline").wait_for()
-        os.kill(process, signal.SIGINT)
-        while is_open(address):
-            time.sleep(0.05)
+        keep_and_stop(page, address, process)
         page.reload()
         page.get_by_text("Ready.").wait_for()
         upload(page, file)
@@ -124,11 +129,7 @@ def stop_server(address: str, file: str, process: int) -> Seen:
 def serve_another(address: str, process: int) -> Seen:
     """Load the page, stop its server, and visit another site at its address: what that asks others, and of its own."""
     with chromium() as (page, seen):
-        open_page(page, address)
-        page.locator("#offline").wait_for()
-        os.kill(process, signal.SIGINT)
-        while is_open(address):
-            time.sleep(0.05)
+        keep_and_stop(page, address, process)
         with another_site(0) as elsewhere, another_site(urlsplit(address).port):
             page.goto(address)
             for name, url in {"elsewhere": elsewhere, "redirected": f"{address}to?{elsewhere}"}.items():

@@ -104,18 +104,15 @@ def hear(
 ) -> Heard:
     """Listen to a whole stream."""
     windows = Windows(score, labels, sound, listen)
-    scores, places, said, counted = [], [], [], 0
+    rows, said, counted = [], [], 0
     for segment in segments:
         said += [segment.said] if segment.said else []
         counted += 0 if segment.is_pause else len(segment.samples)
-        for given in windows.feed(segment.samples):
-            scores.append(given)
-            places.append(windows.place())
-    for given in windows.finish():
-        scores.append(given)
-        places.append(windows.place())
+        rows += [(scores, windows.place()) for scores in windows.feed(segment.samples)]
+    rows += [(scores, windows.place()) for scores in windows.finish()]
+    scores, places = map(np.array, zip(*rows, strict=True))
     hours = counted / sound.sample_rate_hz / 3600
-    return Heard(tuple(labels), listen, sound.clip_ms / 1000, np.stack(scores), np.array(places), tuple(said), hours)
+    return Heard(tuple(labels), listen, sound.clip_ms / 1000, scores, places, tuple(said), hours)
 
 
 def detect(heard: Heard, thresholds: Mapping[str, float]) -> list[Known]:
