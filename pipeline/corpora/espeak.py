@@ -62,7 +62,8 @@ class ESpeak:
             library = ctypes.CDLL(loader.get_library_path())
         except OSError as error:
             raise CorpusError(
-                f"eSpeak NG can't be loaded here: {error}; use CORPUS=speech_commands or folder"
+                f"eSpeak NG can't be loaded here: {error}; "
+                "use CORPUS=speech_commands or folder, and PARAMS with [corpus] sentences = 0"
             ) from None
         library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
         library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]

@@ -70,7 +70,7 @@ def choose(
     """
     with_words = [name for name, stream in heard.items() if stream.said]
     costs = sum((_costs(words, heard[name], swept[name]) for name in with_words), np.zeros((len(words), len(GRID))))
-    alarms = {name: _alarms(words, swept[name]) for name in heard if name not in with_words}
+    alarms = {name: _expected(_alarms(words, swept[name])) for name in heard if name not in with_words}
     rate = sum((count / heard[name].hours for name, count in alarms.items()), np.zeros_like(costs))
     for price in [1e-9, *np.geomspace(1e-3, 1e6, 91)]:  # the first only tells apart what costs the same
         best = _middle_of_best(costs + price * rate)
@@ -83,6 +83,15 @@ def choose(
     of_said = [n for word, n in zip(words, best, strict=True) if word in said]
     usual = int(np.median(of_said)) if of_said else len(GRID) - 1
     return {word: GRID[n if word in said else usual] for word, n in zip(words, best, strict=True)}
+
+
+def _expected(alarms: Counts) -> Counts:
+    """A word with fewer false alarms than the mean of all words is expected to have half as many fewer elsewhere.
+
+    That a word had none in an hour says little of the next hour; what all words had says more (shrinkage towards the
+    mean, Stein 1956).
+    """
+    return np.maximum(alarms, (alarms + alarms.mean(axis=0)) / 2)
 
 
 def _middle_of_best(costs: Counts) -> NDArray[np.int64]:
