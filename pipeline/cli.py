@@ -270,6 +270,8 @@ def _listen_to(path: Path, spotter: Spotter) -> Iterator[Detection]:
     from pipeline.device import audio
 
     if str(path) == "-":
+        if sys.stdin is None:
+            raise AudioError("standard input is closed; pipe sound into this command")
         with contextlib.suppress(KeyboardInterrupt):  # that is how one ends to speak
             for piece in audio.raw_stream(sys.stdin.buffer):
                 yield from spotter.feed(piece)
@@ -306,6 +308,8 @@ def _show_results(results: Sequence[tuple[Path, Result]], labels: Sequence[str],
         rows = [{"file": str(path), "label": r.label, "score": r.score, "scores": r.scores} for path, r in results]
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
+    from pipeline.device.listing import printable
+
     width = max(map(len, labels))
     for path, result in results:
-        click.echo(f"{result.label:{width}}  {result.score:.3f}  {path}")
+        click.echo(f"{result.label:{width}}  {result.score:.3f}  {printable(str(path))}")

@@ -111,7 +111,7 @@ class Corpus(Section):
     max_rejected_percent: float = number(5.0, 0, 100)
     seed: int = number(1, 0, MAX_SEED)
     # Synthetic speech: all of a synthetic corpus, and the talk without keywords of every corpus.
-    sentences: int = number(1_200, 0, 1_000_000)  # of talk in each split, three seconds each
+    sentences: int = number(1_440, 0, 1_000_000)  # of talk in each split, an hour
     accents: tuple[str, ...] = (
         "en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc",
     )  # fmt: skip

@@ -100,6 +100,10 @@ class Handler(BaseHTTPRequestHandler):
         self._served, self._fixed = served, fixed
         super().__init__(*args)
 
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # the browser may have gone on
+            super().handle()
+
     def do_GET(self) -> None:
         self._answer(with_content=True)
 
@@ -120,8 +124,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             if with_content:
-                with contextlib.suppress(ConnectionError):  # the browser may have gone on
-                    self.wfile.write(content)
+                self.wfile.write(content)
 
     def _is_for_us(self) -> bool:
         return self.headers.get("Host", "").removesuffix(f":{self.server.server_port}") in (LOOPBACK, "localhost")

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Show = Callable[[Samples, list[Detection]], None]  # takes a piece of sound, and what has become certain with it
 
+MOST_SAVED = (2**32 - 1024) // 2  # samples: the length of a WAV file is stated in 32 bits
 _WORDS_SHOWN = 5
 _REFRESHES_PER_S = 10
 _QUIET_DBFS = -60.0  # where the bar of the level begins
@@ -41,7 +42,12 @@ _QUIET_DBFS = -60.0  # where the bar of the level begins
 )
 @click.option("--list", "is_list", is_flag=True, help="List the input devices (* is the system's), and end.")
 @click.option("--json", "is_json", is_flag=True, help="One line of JSON for each word, and nothing else, for programs.")
-@click.option("--save", type=PATH, metavar="FILE.wav", help="Keep what was heard, as 16-bit WAV (of up to 4 GB).")
+@click.option(
+    "--save",
+    type=PATH,
+    metavar="FILE.wav",
+    help="Keep what was heard, as 16-bit WAV (of up to 4 GB: 37 hours at 16 kHz).",
+)
 def main(bundle: Path | None, device: str | None, is_list: bool, is_json: bool, save: Path | None) -> None:
     """Say which words of BUNDLE a microphone hears, until Ctrl-C.
 
@@ -147,8 +153,14 @@ def saved(path: Path | None, sample_rate_hz: int) -> Iterator[Callable[[Samples]
         except soundfile.LibsndfileError:
             path.unlink()  # or it would be in the way of the next try
             raise
+
+        def keep(piece: Samples) -> None:
+            if file.tell() + len(piece) > MOST_SAVED:
+                raise AudioError(f"{path}: a WAV file can't hold more than this; save what follows under another name")
+            file.write(piece)
+
         with file:
-            yield file.write
+            yield keep
     except FileExistsError:
         raise AudioError(f"{path} exists, and is not overwritten; give another name, or remove it") from None
     except soundfile.LibsndfileError as error:

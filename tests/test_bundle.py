@@ -145,9 +145,10 @@ def test_a_description_with_nonsense_in_it_is_refused(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": []}, "labels must be texts"),
+        ({"labels": []}, "labels must be each another"),
+        ({"labels": ["_silence_", "_unknown_", "yes", "no\n"]}, "labels must be texts that can be printed"),
         ({"labels": [0, 1, 2, 3]}, "labels must be texts"),
-        ({"labels": ["_silence_", "_unknown_", "yes", "yes"]}, "labels must be texts, each another"),
+        ({"labels": ["_silence_", "_unknown_", "yes", "yes"]}, "labels must be each another"),
         ({"files": {}}, "names no file"),
         ({"files": {"/bin/sh": {}}}, "has no sha256 of /bin/sh"),
         ({"sha256": {"/etc/passwd": ""}}, "names a file outside the bundle, /etc/passwd"),

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -170,6 +171,16 @@ def test_it_listens_on_the_loopback_address_only(port: int) -> None:
         elsewhere.settimeout(2)
         with pytest.raises(OSError, match=r"refused|timed out"):
             elsewhere.connect(("127.0.0.2", port))  # which answers where every address is listened on
+
+
+def test_a_client_that_breaks_off_leaves_no_trace(port: int, capfd: pytest.CaptureFixture[str]) -> None:
+    for sent in (b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"):
+        client = socket.create_connection((demo.LOOPBACK, port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+        client.sendall(sent)
+        client.close()
+    assert ask(port, "/")[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_a_port_in_use_is_said_and_the_next_is_taken_where_none_was_given(

@@ -382,6 +382,16 @@ def test_a_file_that_could_not_be_begun_is_not_in_the_way_of_the_next_try(tmp_pa
     assert soundfile.info(tmp_path / "kept.wav").frames == len(tone("low"))
 
 
+def test_a_saved_file_never_grows_beyond_what_its_header_can_state(tmp_path: Path) -> None:
+    saved = runpy.run_path(str(ROOT / DEMO[0]), {"__name__": "listen"})["saved"]
+    saved.__wrapped__.__globals__["MOST_SAVED"] = len(tone("low"))
+    with saved(tmp_path / "kept.wav", RATE_HZ) as keep:
+        keep(tone("low"))
+        with pytest.raises(AudioError, match=r"kept\.wav: a WAV file can't hold more than this; save what follows"):
+            keep(tone("low")[:1])
+    assert soundfile.info(tmp_path / "kept.wav").frames == len(tone("low"))
+
+
 @pytest.mark.audio
 def test_a_full_disk_is_said(heard: VirtualMicrophone, tmp_path: Path) -> None:
     kept = tmp_path / "kept.wav"

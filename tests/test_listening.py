@@ -21,6 +21,7 @@ def test_the_quiet_room_is_as_quiet_around_the_words_as_between_them(tmp_path: P
         burst = generator.normal(0, 0.1, RATE_HZ // 5).astype(np.float32)
         clips.append(put(tmp_path, clip, burst))
     manifest.write(tmp_path, clips, ["yes"])
+    assert not len(listening.talk(tmp_path, SOUND))  # as where corpus.sentences is 0
     room = listening.quiet_room(tmp_path, SOUND)
     word = room[: len(room) - listening.PAUSE_S * RATE_HZ]
     assert decibels(word[: RATE_HZ // 20]) == pytest.approx(listening.FLOOR_DBFS, abs=1.5)

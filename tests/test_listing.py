@@ -19,6 +19,10 @@ def test_a_line_is_for_people() -> None:
     assert as_line(second, "b.wav") == '01:02:05.500  01:02:06.000  1.00  sésame "x"  b.wav'
 
 
+def test_a_name_can_t_break_a_line_or_move_the_cursor() -> None:
+    assert as_line(ONE["a, b.wav"][0], "é\n\x1b[2J.wav").endswith("play music  é\\n\\x1b[2J.wav")
+
+
 def test_json_and_csv_say_which_recording() -> None:
     rows = json.loads(FORMATS["json"](TWO))
     assert [row["file"] for row in rows] == ["a, b.wav", "a, b.wav", "d.wav"]

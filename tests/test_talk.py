@@ -76,7 +76,7 @@ def words_of(said: dict[str, list[str]]) -> dict[str, set[str]]:
 def test_splits_say_other_sentences_of_other_words_and_no_sentence_is_short() -> None:
     said = sentences(*WORDS)
     assert all(len(texts) == 400 for texts in said.values())
-    assert len({text for texts in said.values() for text in texts}) == 1_200
+    assert len({text for texts in said.values() for text in texts}) == 3 * 400
     assert {len(text.split()) for texts in said.values() for text in texts} == set(range(4, 13))
     for one, other in combinations(words_of(said).values(), 2):
         assert one & other <= set(talk.LITTLE_WORDS)

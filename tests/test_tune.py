@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TINY
 
-from pipeline.config import Listen
+from pipeline.config import Listen, load
 from pipeline.corpora.hearing import GRID, Heard, Judged, Known
 from pipeline.corpora.streams import Said
 from pipeline.device.spot import Detection
+from pipeline.stages import tune
 from pipeline.stages.tune import choose
 
 WORDS = ["yes", "no"]
@@ -140,9 +145,23 @@ def test_of_thresholds_that_do_equally_well_the_middle_one_is_taken() -> None:
     assert swept.choose(1) == {"yes": 12, "no": 12}  # 10 to 14 miss nothing and hear nothing falsely
 
 
-def test_where_nothing_keeps_to_the_budget_nothing_is_heard_lightly() -> None:
-    swept = Swept().add(missed=steps(0, 10, 4), said=5).add(false=steps(9, LAST, 9))
-    assert swept.choose(1) == {"yes": LAST, "no": LAST}
+def test_where_nothing_keeps_to_the_budget_there_are_as_few_false_alarms_as_can_be_and_no_word_is_missed_for_less() -> (
+    None
+):
+    swept = Swept().add(missed=steps(0, 15, 1), said=5).add(false=steps(9, 12, 3))
+    assert swept.choose(1) == {"yes": 13, "no": 13}
+
+
+def test_too_little_sound_without_words_for_the_budget_is_said(
+    tiny_build: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = load(TINY, streams={"false_alarms_per_hour": 2.0})
+    with caplog.at_level(logging.WARNING):
+        tune.run(settings, tiny_build / "corpus", tiny_build / "export", tmp_path / "tune")
+    (said,) = [message for message in caplog.messages if "allow no false alarm" in message]
+    assert re.fullmatch(
+        r"talk: 0\.0\d h allow no false alarm at 2 an hour, and many words are missed for that; 0\.5 h would do", said
+    )
 
 
 def test_a_budget_holds_however_long_the_recordings_are_and_however_many_words_it_costs() -> None:

@@ -62,8 +62,10 @@ def read_description(folder: Path) -> dict[str, Any]:
 
 def _fault(labels: list[Any], thresholds: dict[str, Any], files: dict[str, Any], sha256: dict[str, str]) -> str:
     """What is wrong with the names in a description, if anything."""
-    if not all(isinstance(label, str) for label in labels) or not 0 < len(labels) == len(set(labels)):
-        return "labels must be texts, each another"
+    if not all(isinstance(label, str) and label.isprintable() for label in labels):
+        return "labels must be texts that can be printed"
+    if not 0 < len(labels) == len(set(labels)):
+        return "labels must be each another"
     if not all(isinstance(threshold, int | float) for threshold in thresholds.values()):
         return "thresholds must be numbers"
     if not files:

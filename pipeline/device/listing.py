@@ -16,7 +16,12 @@ Heard = Mapping[str, Sequence[Detection]]  # recording → its detections, in or
 def as_line(detection: Detection, name: str = "") -> str:
     """Start, end, score, word, and the recording if it is named: a line of a table."""
     start, end = _clock(detection.start_s), _clock(detection.end_s)
-    return f"{start}  {end}  {detection.score:.2f}  {detection.word}" + (f"  {name}" if name else "")
+    return f"{start}  {end}  {detection.score:.2f}  {detection.word}" + (f"  {printable(name)}" if name else "")
+
+
+def printable(name: str) -> str:
+    """A file's name on one line, whatever stands in it."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
 
 
 def as_json(heard: Heard) -> str:

@@ -49,11 +49,16 @@ def run(settings: Settings, corpus: Path, export: Path, out: Path) -> str:
 
 def _warn(heard: Mapping[str, Heard], figures: Mapping[str, Any], words: Sequence[str], settings: Settings) -> None:
     budget_per_hour = settings.streams.false_alarms_per_hour
-    for name, figure in figures.items():
-        if not figure["words"] and figure["false_alarms_per_hour"] > budget_per_hour:
-            log.warning(
-                "%s: %d false alarms in %.2f h, more than was asked for", name, figure["false"], figure["hours"]
-            )
+    wordless = {name: figure for name, figure in figures.items() if not figure["words"]}
+    if not wordless:
+        log.warning("no sound without words: nothing limits false alarms; give NEGATIVE, or corpus.sentences")
+    for name, figure in wordless.items():
+        hours = figure["hours"]
+        if figure["false_alarms_per_hour"] > budget_per_hour:
+            log.warning("%s: %d false alarms in %.2f h, more than was asked for", name, figure["false"], hours)
+        if budget_per_hour * hours < 1:
+            said = "%s: %.2f h allow no false alarm at %g an hour, and many words are missed for that; %.1f h would do"
+            log.warning(said, name, hours, budget_per_hour, 1 / budget_per_hour if budget_per_hour else np.inf)
     said = {stated.word for stream in heard.values() for stated in stream.said}
     if unsaid := [word for word in words if word not in said]:
         log.warning("no validation clip of %s: its threshold is that of the others", ", ".join(unsaid))
@@ -66,7 +71,7 @@ def choose(
 
     A cost is a word missed, taken for another, or heard where another was said. A price on false alarms is raised until
     they are within the budget; each word then has the threshold that is best at that price (Lagrange's multiplier).
-    Where no price brings them there, all have the highest threshold.
+    Where no price brings them there, the highest leaves as few as can be.
     """
     with_words = [name for name, stream in heard.items() if stream.said]
     costs = sum((_costs(words, heard[name], swept[name]) for name in with_words), np.zeros((len(words), len(GRID))))
@@ -77,8 +82,6 @@ def choose(
         spent = {name: count[np.arange(len(words)), best].sum() for name, count in alarms.items()}
         if all(count <= budget_per_hour * heard[name].hours for name, count in spent.items()):
             break
-    else:
-        best = np.full(len(words), len(GRID) - 1)
     said = {stated.word for stream in heard.values() for stated in stream.said}
     of_said = [n for word, n in zip(words, best, strict=True) if word in said]
     usual = int(np.median(of_said)) if of_said else len(GRID) - 1
