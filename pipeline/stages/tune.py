@@ -57,8 +57,10 @@ def _warn(heard: Mapping[str, Heard], figures: Mapping[str, Any], words: Sequenc
         if figure["false_alarms_per_hour"] > budget_per_hour:
             log.warning("%s: %d false alarms in %.2f h, more than was asked for", name, figure["false"], hours)
         if budget_per_hour * hours < 1:
-            said = "%s: %.2f h allow no false alarm at %g an hour, and many words are missed for that; %.1f h would do"
-            log.warning(said, name, hours, budget_per_hour, 1 / budget_per_hour if budget_per_hour else np.inf)
+            shortage = (
+                "%s: %.2f h allow no false alarm at %g an hour, and many words are missed for that; %.1f h would do"
+            )
+            log.warning(shortage, name, hours, budget_per_hour, 1 / budget_per_hour if budget_per_hour else np.inf)
     said = {stated.word for stream in heard.values() for stated in stream.said}
     if unsaid := [word for word in words if word not in said]:
         log.warning("no validation clip of %s: its threshold is that of the others", ", ".join(unsaid))
