@@ -37,10 +37,10 @@ STAGES = {
     "corpus": Stage(("audio", "corpus"), format=3),
     "features": Stage(("audio", "features", "augment"), format=2),
     "train": Stage(("model", "train")),
-    "quantize": Stage(("quantize",)),
+    "quantize": Stage(("quantize",), format=2),
     "export": Stage((), format=2),
     "tune": Stage(("listen", "streams"), format=2),
-    "evaluate": Stage((), format=3),
+    "evaluate": Stage((), format=4),
     "bundle": Stage((), format=3, is_published=True),
     "report": Stage(()),
 }

@@ -27,7 +27,7 @@ from pipeline.corpora.hearing import Heard, Judged
 from pipeline.device.bundle import EXPORTED, THRESHOLDS, open_network
 from pipeline.device.interpreter import MFCC, Network
 from pipeline.device.recognizer import DEFAULT_FILE
-from pipeline.network import model
+from pipeline.network import calibrate, model
 from pipeline.network.engine import tf_keras
 
 METRICS = "metrics.json"
@@ -70,6 +70,7 @@ def run(
         models = _keras_models(train, quantize, settings)
         labels, about = description["labels"], manifest.read_about(corpus)
         metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, about), "splits": {}}
+        metrics["temperature"] = json.loads((quantize / calibrate.TEMPERATURE).read_text(encoding="utf-8"))
         splits = [split for split in (manifest.TESTING, manifest.OFFICIAL) if (features / split).is_dir()]
         tests = {split: _examples(corpus, features / split, settings) for split in splits}
         rows = []
@@ -158,12 +159,12 @@ def _data(settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
 
 def _figures(scores: dict[str, Array], truth: NDArray, labels: list[str]) -> dict[str, Any]:
     reference = scores[KERAS].argmax(axis=1)
-    found = {name: values.argmax(axis=1) for name, values in scores.items()}
-    return {"models": {name: _model_figures(best, truth, reference, labels) for name, best in found.items()}}
+    return {"models": {name: _model_figures(values, truth, reference, labels) for name, values in scores.items()}}
 
 
-def _model_figures(found: NDArray, truth: NDArray, reference: NDArray, labels: list[str]) -> dict[str, Any]:
-    """Accuracy with its Wilson interval, recall by label, confusion (rows: truth), share changed against Keras."""
+def _model_figures(scores: Array, truth: NDArray, reference: NDArray, labels: list[str]) -> dict[str, Any]:
+    """Accuracy with its Wilson interval, calibration, recall by label, confusion (rows: truth), changes from Keras."""
+    found = scores.argmax(axis=1)
     right = int((found == truth).sum())
     interval = scipy.stats.binomtest(right, len(truth)).proportion_ci(0.95, method="wilson")
     numbers = range(len(labels))
@@ -174,6 +175,7 @@ def _model_figures(found: NDArray, truth: NDArray, reference: NDArray, labels: l
         "accuracy": right / len(truth),
         "accuracy_interval": [interval.low, interval.high],
         "labels_changed": float((found != reference).mean()),
+        "expected_calibration_error": calibrate.expected_calibration_error(scores, truth),
         "recall": recall,
         "confusion": confusion.tolist(),
     }

@@ -1,8 +1,9 @@
-"""Model to smaller model: pruned and clustered where the settings say so; and the clips that calibrate int8."""
+"""Model to what is exported: pruned and clustered where the settings say so, its scores calibrated; clips for int8."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import math
 import shutil
@@ -14,7 +15,7 @@ import numpy as np
 from pipeline import receipt
 from pipeline.config import MIN_CALIBRATION_CLIPS, Settings
 from pipeline.corpora import manifest, shards
-from pipeline.network import batches, compress, model
+from pipeline.network import batches, calibrate, compress, model
 from pipeline.network.engine import tf_keras
 
 MODEL = "model.keras"
@@ -25,20 +26,31 @@ log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, corpus: Path, features: Path, train: Path, out: Path) -> str:
-    """Choose the calibration clips and, if `quantize.sparsity_percent` is set, prune and cluster the kernels."""
+    """Choose clips to calibrate int8 with; prune and cluster the kernels if so set; calibrate the scores."""
     inputs = receipt.require(settings, corpus=corpus, features=features, train=train)
     quantize = settings.quantize
     with receipt.making(out, "quantize", settings, inputs) as work:
         tf_keras.utils.set_random_seed(quantize.seed)
         training = shards.read(features / manifest.TRAINING)
         chosen = _calibrate(training, manifest.read(corpus), work, settings)
+        network = model.load(train / MODEL)
         if quantize.sparsity_percent:
-            _compress(model.load(train / MODEL), training, features, settings).save(work / MODEL)
-        else:
-            shutil.copy(train / MODEL, work)
+            network = _compress(network, training, features, settings)
+        temperature = _set_temperature(network, features)
+        network.save(work / MODEL)
+        (work / calibrate.TEMPERATURE).write_text(json.dumps(temperature), encoding="utf-8")
         shutil.copy(train / manifest.LABELS, work)
     smaller = f"kernels {quantize.sparsity_percent:g} % zeros and at most {quantize.clusters} values"
-    return f"{chosen} calibration clips; " + (smaller if quantize.sparsity_percent else "kernels as trained")
+    kernels = smaller if quantize.sparsity_percent else "kernels as trained"
+    return f"{chosen} calibration clips; {kernels}; temperature {temperature:.2f}"
+
+
+def _set_temperature(network: tf_keras.Model, features: Path) -> float:
+    """Calibrate the scores on the validation split."""
+    held_out, index = shards.read(features / manifest.VALIDATION).originals()
+    found = calibrate.temperature(network.predict(held_out, batch_size=256, verbose=0), index[:, shards.LABEL])
+    calibrate.fold(network, found)
+    return found
 
 
 def _calibrate(training: shards.Shards, clips: list[manifest.Clip], work: Path, settings: Settings) -> int:
