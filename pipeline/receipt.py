@@ -101,7 +101,7 @@ def require(settings: Settings, **folders: Path) -> list[Receipt]:
     receipts: list[Receipt] = []
     for stage, folder in folders.items():
         _mend(folder)
-        receipt = _read_receipt(folder, stage)
+        receipt = read(folder, stage)
         _check_settings(receipt, settings)
         for given in receipts:
             if receipt.inputs.get(given.stage, given.digest) != given.digest:
@@ -109,6 +109,29 @@ def require(settings: Settings, **folders: Path) -> list[Receipt]:
         _check_files(receipt, folder)
         receipts.append(receipt)
     return receipts
+
+
+def read(folder: Path, stage: str) -> Receipt:
+    """Read the receipt in a folder that `stage` made, and look at nothing else there.
+
+    Raises
+    ------
+    StaleInput
+        If it is missing, damaged, of another stage or of another format.
+    """
+    path = folder / RECEIPT
+    if not path.exists():
+        raise StaleInput(f"missing: {path}; run: make {stage}")
+    content = _read_json(path)
+    if not isinstance(content, dict) or content.keys() != {field.name for field in fields(Receipt)}:
+        raise StaleInput(f"damaged: {path} is no receipt; run: rm -r {folder} && make {stage}")
+    receipt, wanted = Receipt(**content), STAGES[stage].format
+    if receipt.stage != stage:
+        raise StaleInput(f"stale: {folder} is of {receipt.stage}, not of {stage}; run: make {stage}")
+    if receipt.format != wanted:
+        found = f"{folder} has format {receipt.format}, this version {wanted}"
+        raise StaleInput(f"stale: {found}; run: rm -r {folder} && make {stage}")
+    return receipt
 
 
 def listing_digest(source: Path) -> str:
@@ -165,22 +188,6 @@ def _plan(stage: str, settings: Settings, inputs: Sequence[Receipt]) -> dict[str
         "settings": {} if STAGES[stage].is_published else inherited | sections,
         "inputs": {receipt.stage: receipt.digest for receipt in inputs},
     }
-
-
-def _read_receipt(folder: Path, stage: str) -> Receipt:
-    path = folder / RECEIPT
-    if not path.exists():
-        raise StaleInput(f"missing: {path}; run: make {stage}")
-    content = _read_json(path)
-    if not isinstance(content, dict) or content.keys() != {field.name for field in fields(Receipt)}:
-        raise StaleInput(f"damaged: {path} is no receipt; run: rm -r {folder} && make {stage}")
-    receipt, wanted = Receipt(**content), STAGES[stage].format
-    if receipt.stage != stage:
-        raise StaleInput(f"stale: {folder} is of {receipt.stage}, not of {stage}; run: make {stage}")
-    if receipt.format != wanted:
-        found = f"{folder} has format {receipt.format}, this version {wanted}"
-        raise StaleInput(f"stale: {found}; run: rm -r {folder} && make {stage}")
-    return receipt
 
 
 def _check_settings(receipt: Receipt, settings: Settings) -> None:

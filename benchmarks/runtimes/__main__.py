@@ -27,6 +27,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks.machine import cpu
 from benchmarks.runtimes.client import SAMPLE_RATE_HZ
 from benchmarks.runtimes.runtimes import RUNTIMES, NotInstalled, Refused, Run, score
 from pipeline import config
@@ -174,12 +175,6 @@ def versions() -> dict[str, str]:
     browser = shutil.which("chromium")
     said = subprocess.run([browser, "--version"], capture_output=True, text=True).stdout.split() if browser else []
     return {**own, **dict(pinned), **packages, **({"chromium": said[1]} if said else {})}
-
-
-def cpu() -> str:
-    known = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.+)", known.read_text(encoding="utf-8")) if known.exists() else []
-    return names[0] if names else platform.processor()
 
 
 def table(result: dict[str, Any]) -> Table:

@@ -6,7 +6,7 @@ import gzip
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -204,19 +204,23 @@ def _stream_figures(heard: Mapping[str, Heard], thresholds: dict[str, float]) ->
     }
 
 
-def _file_figures(path: Path, network: Network, examples: Examples) -> dict[str, float]:
-    """Sizes, and the median time of one window on one thread, from what the file takes to scores."""
-    windows = list(itertools.islice(examples.windows(network.takes), _LATENCY_RUNS))
+def latency_ms(network: Network, windows: Sequence[Array]) -> float:
+    """Median time of one window on one thread, from what the file takes to scores."""
     times_s = []
     for run in range(_LATENCY_RUNS):
         start = time.perf_counter()
         network.scores(windows[run % len(windows)])
         times_s.append(time.perf_counter() - start)
+    return float(np.median(times_s)) * 1000
+
+
+def _file_figures(path: Path, network: Network, examples: Examples) -> dict[str, float]:
+    """Sizes, and the time that one window takes."""
     content = path.read_bytes()
     return {
         "bytes": len(content),
         "gzip_bytes": len(gzip.compress(content)),
-        "latency_ms": float(np.median(times_s)) * 1000,
+        "latency_ms": latency_ms(network, list(itertools.islice(examples.windows(network.takes), _LATENCY_RUNS))),
     }
 
 

@@ -7,7 +7,9 @@ import logging
 import math
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from pipeline import receipt
@@ -21,15 +23,38 @@ MODEL = "model.keras"
 HISTORY = "history.csv"
 UNFINISHED = "unfinished"  # what only a resumed run needs
 
+Architecture = Callable[..., tf_keras.Model]  # takes what model.build takes after its settings
+Optimizer = Callable[[Train, int], tf_keras.optimizers.Optimizer]  # of the settings and the steps of an epoch
+
 log = logging.getLogger(__name__)
+
+
+def adamw(settings: Train, steps: int) -> tf_keras.optimizers.Optimizer:
+    """AdamW (Loshchilov & Hutter 2019) under a cosine that warms up for one epoch."""
+    rate = tf_keras.optimizers.schedules.CosineDecay(
+        settings.learning_rate / 10,
+        decay_steps=steps * max(settings.epochs - 1, 1),
+        alpha=0.1,
+        warmup_target=settings.learning_rate,
+        warmup_steps=steps,
+    )
+    return tf_keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=1.0)
 
 
 def run(settings: Settings, features: Path, out: Path) -> str:
     """Train the classifier on the training shards; validation alone decides when to stop and what to keep."""
+    return train_network(settings, features, out, partial(model.build, settings.model), adamw)
+
+
+def train_network(
+    settings: Settings, features: Path, out: Path, architecture: Architecture, optimizer: Optimizer
+) -> str:
+    """Train any network that takes MFCC and gives scores, as `run` trains ours; an interrupted training goes on."""
     inputs = receipt.require(settings, features=features)
+    build = partial(_build, architecture, settings, features)
     with receipt.making(out, "train", settings, inputs) as work:
         if not (work / MODEL).exists():
-            _train(settings, features, work)
+            _train(build, optimizer, settings, features, work)
         shutil.rmtree(work / UNFINISHED, ignore_errors=True)
         shutil.copy(features / manifest.LABELS, work)
         history = read_history(work)
@@ -46,15 +71,17 @@ def strategy_for(devices: Sequence[tf.config.LogicalDevice]) -> tf.distribute.St
     return tf.distribute.get_strategy()
 
 
-def _train(settings: Settings, features: Path, work: Path) -> None:
+def _train(
+    build: Callable[[], tf_keras.Model], optimizer: Optimizer, settings: Settings, features: Path, work: Path
+) -> None:
     tf_keras.utils.set_random_seed(settings.train.seed)
     strategy = strategy_for(tf.config.list_logical_devices("GPU"))
     if settings.train.mixed_precision:
         tf_keras.mixed_precision.set_global_policy("mixed_float16")
     with strategy.scope():
-        network = _build(settings, features)
+        network = build()
         network.compile(
-            _optimizer(settings.train, _steps(settings, features)),
+            optimizer(settings.train, _steps(settings, features)),
             _loss(settings.train),
             ["accuracy"],
             jit_compile=False,
@@ -71,17 +98,17 @@ def _train(settings: Settings, features: Path, work: Path) -> None:
         reason = error.message.splitlines()[0].rpartition("}} ")[2]  # without the name of TensorFlow's inner function
         raise PipelineError(f"training stopped: {reason}; mend that and run: make train") from error
     tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
-    trained = _build(settings, features)
+    trained = build()
     trained.set_weights(network.get_weights())
     trained.save(work / UNFINISHED / MODEL)
     (work / UNFINISHED / MODEL).rename(work / MODEL)
 
 
-def _build(settings: Settings, features: Path) -> tf_keras.Model:
+def _build(architecture: Architecture, settings: Settings, features: Path) -> tf_keras.Model:
     frames, n_mfcc = settings.features.frames(settings.audio), settings.features.n_mfcc
     labels = len(manifest.read_labels(features))
     mean, std = shards.read_normaliser(features)
-    return model.build(settings.model, frames=frames, n_mfcc=n_mfcc, labels=labels, mean=mean, std=std)
+    return architecture(frames=frames, n_mfcc=n_mfcc, labels=labels, mean=mean, std=std)
 
 
 def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: Path, work: Path) -> None:
@@ -111,24 +138,12 @@ def _steps(settings: Settings, features: Path) -> int:
     return math.ceil(len(shards.read(features / manifest.TRAINING).index) / settings.train.batch_clips)
 
 
-def _optimizer(settings: Train, steps: int) -> tf_keras.optimizers.Optimizer:
-    """AdamW (Loshchilov & Hutter 2019) under a cosine that warms up for one epoch."""
-    rate = tf_keras.optimizers.schedules.CosineDecay(
-        settings.learning_rate / 10,
-        decay_steps=steps * max(settings.epochs - 1, 1),
-        alpha=0.1,
-        warmup_target=settings.learning_rate,
-        warmup_steps=steps,
-    )
-    return tf_keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay, global_clipnorm=1.0)
-
-
 def _loss(settings: Train) -> tf_keras.losses.Loss:
     return tf_keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
 
 
 def read_history(folder: Path) -> list[dict[str, float]]:
-    """Loss and accuracy of each finished epoch."""
+    """Loss and accuracy of each finished epoch, and the seconds it took."""
     path = folder / HISTORY
     if not path.exists():
         return []
@@ -158,9 +173,13 @@ class Keeper(tf_keras.callbacks.Callback):
     def is_over(self) -> bool:
         return bool(self.history) and len(self.history) - 1 - best_epoch(self.history) >= self.patience_epochs
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.began_s = time.perf_counter()
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        figures = {**(logs or {}), "seconds": time.perf_counter() - self.began_s}
         self.state.write(str(self._path(epoch)))
-        self.history.append({name: float(value) for name, value in (logs or {}).items()})
+        self.history.append({name: float(value) for name, value in figures.items()})
         with (self.folder / HISTORY).open("a", newline="") as file:
             writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
             if epoch == 0:
