@@ -39,9 +39,16 @@ def test_the_temperature_is_found_by_which_logits_are_off(true_temperature: floa
 
 def test_scores_of_exactly_nought_and_one_are_no_trouble() -> None:
     scores, truth = np.eye(LABELS, dtype=np.float32), np.arange(LABELS, dtype=np.int32)
-    assert calibrate.temperature(scores, truth) > 0
+    assert np.isfinite(calibrate.temperature(scores, truth))
     assert calibrate.expected_calibration_error(scores, truth) == 0
     assert calibrate.expected_calibration_error(scores, (truth + 1) % LABELS) == 1
+
+
+def test_few_clips_that_are_all_right_make_no_network_sure_of_everything() -> None:
+    scores, truth = np.full((20, LABELS), 0.1 / (LABELS - 1), np.float32), np.zeros(20, np.int32)
+    scores[:, 0] = 0.9
+    found = calibrate.temperature(scores, truth)
+    assert scipy.special.softmax(np.log(scores[0]) / found)[0] == pytest.approx(21 / 25, abs=0.01)
 
 
 def test_the_error_is_the_gap_between_scores_and_what_is_right_bin_by_bin() -> None:

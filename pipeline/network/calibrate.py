@@ -18,6 +18,9 @@ _SMALLEST = np.finfo(np.float32).tiny
 def temperature(scores: NDArray[np.float32], truth: NDArray[np.int32]) -> float:
     """The temperature that makes the true labels likeliest.
 
+    Each clip counts as if its label were only nearly sure, the less so the fewer clips there are (Platt 1999): where
+    all are recognised, nothing else would keep the scores from being all or nothing.
+
     Parameters
     ----------
     scores
@@ -26,10 +29,11 @@ def temperature(scores: NDArray[np.float32], truth: NDArray[np.int32]) -> float:
         Numbers of the true labels `(clips,)`.
     """
     logits = np.log(np.maximum(scores, _SMALLEST), dtype=np.float64)
+    clips, labels = scores.shape
+    sure = (np.eye(labels)[truth] * clips + 1) / (clips + labels)
 
     def surprise(log_temperature: float) -> float:
-        likelihoods = scipy.special.log_softmax(logits / np.exp(log_temperature), axis=1)
-        return -float(likelihoods[np.arange(len(truth)), truth].mean())
+        return -float((sure * scipy.special.log_softmax(logits / np.exp(log_temperature), axis=1)).sum(axis=1).mean())
 
     found = scipy.optimize.minimize_scalar(surprise, bounds=np.log(_TEMPERATURES), method="bounded")
     return float(np.exp(found.x))
