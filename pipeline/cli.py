@@ -138,6 +138,11 @@ def settings(settings: Settings, folder: Path) -> None:
     """Write each section of the settings to FOLDER, touching only what changed; `make` compares them."""
     from pipeline import receipt
 
+    negative = Path(settings.streams.negative)
+    if settings.streams.negative and negative.is_dir():  # too few are said here, not after the training
+        from pipeline.corpora import manifest, streams
+
+        streams.negative_files(negative, manifest.TESTING)
     receipt.write_settings(folder, settings)
 
 
@@ -241,7 +246,10 @@ def classify(bundle: Path, files: tuple[Path, ...], form: str) -> None:
     "table", "json", "csv", "srt", "audacity", help="For people, programs, players or the label track of Audacity."
 )
 def spot(bundle: Path, recordings: tuple[Path, ...], form: str) -> None:
-    """List the words of BUNDLE in AUDIO of any length, with their times; - is raw 16-bit mono sound on stdin."""
+    """List the words of BUNDLE in AUDIO of any length, with their times; - is raw sound on stdin.
+
+    Raw sound is 16-bit, little-endian, mono, at the sample rate of BUNDLE (`arecord -t raw -f S16_LE -r 16000`).
+    """
     from pipeline.device import Spotter, listing
 
     if form in listing.OF_ONE_RECORDING and len(recordings) > 1:
@@ -262,6 +270,8 @@ def spot(bundle: Path, recordings: tuple[Path, ...], form: str) -> None:
             click.echo(f"Error: {error}", err=True)
     if form != "table":
         click.echo(listing.FORMATS[form](heard), nl=False)
+    elif not any(heard.values()) and not unusable:
+        click.echo("no word was heard", err=True)
     if unusable:
         raise SystemExit(1)
 

@@ -324,6 +324,15 @@ def test_a_name_that_ends_with_raw_says_nothing_about_the_format(tmp_path: Path)
     assert path.suffix not in SOUND_SUFFIXES
 
 
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "AIFF"])
+def test_a_sound_file_is_not_taken_for_raw_sound(kind: str) -> None:
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(1_000), 16_000, format=kind)
+    file.seek(0)
+    with pytest.raises(AudioError, match="standard input is a sound file, not raw samples; give the file's name"):
+        next(audio.raw_stream(file))
+
+
 def test_raw_sound_is_read_as_it_comes_whatever_its_end() -> None:
     samples = np.random.default_rng(0).integers(-32_768, 32_767, 5_000).astype("<i2")
     pieces = list(audio.raw_stream(io.BytesIO(samples.tobytes() + b"x")))

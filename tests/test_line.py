@@ -159,6 +159,11 @@ def test_an_edited_clip_is_refused(copy: Path) -> None:
             f"Error: {ROOT}/no/such/folder: no such folder; NEGATIVE must be a folder of recordings",
         ),
         (
+            {"NEGATIVE": "docs"},
+            f"Error: {ROOT}/docs: NEGATIVE must hold two recordings or more, to tune on some and to test on others; "
+            "it has 0 (.wav, .flac, .mp3 and what else libsndfile reads)",
+        ),
+        (
             {"SOURCE": "tests"},
             "Error: settings: corpus.source is given, but speech is made: set CORPUS to folder or speech_commands",
         ),
@@ -346,6 +351,13 @@ def test_spot_hears_the_same_from_a_pipe(eager: Path, raw: np.ndarray, tmp_path:
     assert from_file.stdout.count("\n") > 1
 
 
+def test_spot_says_so_where_no_word_is_heard(eager: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "quiet.wav", np.zeros(32_000), 16_000)
+    result = run_pipeline("spot", eager, tmp_path / "quiet.wav")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.endswith("no word was heard\n")
+
+
 def test_spot_without_a_standard_input_says_so(eager: Path) -> None:
     command = f"exec {PYTHON} -m pipeline spot {eager} - <&-"
     result = subprocess.run(["sh", "-c", command], cwd=ROOT, env=CLEAN, capture_output=True, text=True, check=False)
@@ -430,6 +442,8 @@ def test_clean_leaves_recordings_whatever_their_folders_are_called(tmp_path: Pat
 @pytest.mark.parametrize("variables", [{"CORPUS": "folder", "SOURCE": "mine"}, {"NEGATIVE": "mine"}])
 def test_building_inside_the_recordings_is_refused(variables: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "mine" / "lamp").mkdir(parents=True)
+    for name in ("1.wav", "2.wav"):
+        (tmp_path / "mine" / "lamp" / name).write_text("mine")
     given = {name: str(tmp_path / value) if value == "mine" else value for name, value in variables.items()}
     result = run_make(tmp_path / "mine" / "build", "corpus", **given)
     assert result.returncode != 0

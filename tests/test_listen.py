@@ -431,7 +431,9 @@ def test_what_is_no_bundle_is_said_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, *DEMO, str(tmp_path)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 1
-    assert re.fullmatch(r"Error: .*commands\.json: no such file; give the folder of a bundle.*\n", result.stderr)
+    assert re.fullmatch(
+        r"Error: .*commands\.json: no such file; run make, or give the folder of a bundle.*\n", result.stderr
+    )
 
 
 # --- the screen ---

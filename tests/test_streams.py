@@ -220,7 +220,10 @@ def test_the_order_in_which_files_were_made_does_not_matter(recordings: Path, tm
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_recordings_are_refused(count: int, tmp_path: Path) -> None:
     fill(tmp_path, list(LEVELS)[:count])
-    message = f"{tmp_path}: {count} recordings; NEGATIVE must hold two or more, to tune on some and to test on others"
+    message = (
+        f"{tmp_path}: NEGATIVE must hold two recordings or more, to tune on some and to test on others; "
+        f"it has {count} (.wav, .flac, .mp3 and what else libsndfile reads)"
+    )
     with pytest.raises(CorpusError) as caught:
         next(streams.negative(tmp_path, VALIDATION, SOUND))
     assert str(caught.value) == message

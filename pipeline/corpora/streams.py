@@ -135,7 +135,8 @@ def negative_files(folder: Path, split: str) -> list[Path]:
     paths = sorted(path for path in found if path.suffix.lower() in SOUND_SUFFIXES)
     if len(paths) < 2:
         raise CorpusError(
-            f"{folder}: {len(paths)} recordings; NEGATIVE must hold two or more, to tune on some and to test on others"
+            f"{folder}: NEGATIVE must hold two recordings or more, to tune on some and to test on others; "
+            f"it has {len(paths)} (.wav, .flac, .mp3 and what else libsndfile reads)"
         )
     return paths[{manifest.VALIDATION: 0, manifest.TESTING: 1}[split] :: 2]
 

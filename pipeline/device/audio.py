@@ -18,6 +18,7 @@ from pipeline.errors import AudioError
 Samples = NDArray[np.float32]
 
 _STREAM_SAMPLES = 65_536
+_CONTAINERS = (b"RIFF", b"RF64", b"FORM", b"fLaC", b"OggS", b"ID3")  # how sound files begin
 _RAW_BYTES = 3_200  # a tenth of a second at 16 kHz
 
 _WORD_SHARE = 0.9  # of the energy
@@ -125,8 +126,18 @@ def _refuse_stand_in(start: bytes) -> None:
 
 
 def raw_stream(file: BinaryIO) -> Iterator[Samples]:
-    """Sound as it comes: 16-bit little-endian mono, as `arecord -t raw -f S16_LE` writes it; yielded as it arrives."""
+    """Sound as it comes: 16-bit little-endian mono, as `arecord -t raw -f S16_LE` writes it; yielded as it arrives.
+
+    Raises
+    ------
+    AudioError
+        If it begins as a sound file does: the header, or compressed sound, would be taken for samples.
+    """
+    is_first = True
     while content := file.read(_RAW_BYTES):
+        if is_first and content.startswith(_CONTAINERS):
+            raise AudioError("standard input is a sound file, not raw samples; give the file's name instead")
+        is_first = False
         yield np.frombuffer(content[: len(content) // 2 * 2], "<i2").astype(np.float32) / np.float32(32_768)
 
 

@@ -41,7 +41,7 @@ def read_description(folder: Path) -> dict[str, Any]:
         description = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise BundleError(
-            f"{path}: no such file; give the folder of a bundle, such as build/synthetic/bundle"
+            f"{path}: no such file; run make, or give the folder of a bundle, such as build/synthetic/bundle"
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f"{path}: not readable: {error}; {COPY_AGAIN}") from None
