@@ -34,13 +34,13 @@ class Stage:
 
 
 STAGES = {
-    "corpus": Stage(("audio", "corpus"), format=3),
+    "corpus": Stage(("audio", "corpus"), format=4),
     "features": Stage(("audio", "features", "augment"), format=2),
     "train": Stage(("model", "train")),
     "quantize": Stage(("quantize",), format=2),
     "export": Stage((), format=2),
     "tune": Stage(("listen", "streams"), format=2),
-    "evaluate": Stage((), format=4),
+    "evaluate": Stage((), format=5),
     "bundle": Stage((), format=3, is_published=True),
     "report": Stage(()),
 }

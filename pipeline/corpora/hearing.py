@@ -18,6 +18,7 @@ from rich.progress import track
 from pipeline import config
 from pipeline.config import SILENCE, UNKNOWN
 from pipeline.corpora import streams
+from pipeline.corpora.mistakes import wilson
 from pipeline.corpora.streams import Said, Segment
 from pipeline.device.audio import Samples
 from pipeline.device.interpreter import Array, Network
@@ -180,7 +181,6 @@ def _at(threshold: float, heard: Heard) -> Judged:
 def figures(judged: Judged, heard: Heard) -> dict[str, Any]:
     """Misses with their Wilson interval, false alarms an hour with their exact Poisson interval (Garwood 1936)."""
     matched, words, false = len(judged.matched), len(heard.said), len(judged.false)
-    missed = scipy.stats.binomtest(words - matched, words).proportion_ci(0.95, method="wilson") if words else None
     low = scipy.stats.chi2.ppf(0.025, 2 * false) / 2 if false else 0.0
     high = scipy.stats.chi2.ppf(0.975, 2 * false + 2) / 2
     delays_ms = [1000 * (known.time_s - said.end_s) for said, known in judged.matched]
@@ -191,7 +191,7 @@ def figures(judged: Judged, heard: Heard) -> dict[str, Any]:
         "wrong": len(judged.wrong),
         "false": false,
         "missed": 1 - matched / words if words else None,
-        "missed_interval": [missed.low, missed.high] if missed else None,
+        "missed_interval": wilson(words - matched, words) if words else None,
         "false_alarms_per_hour": false / heard.hours,
         "false_alarms_per_hour_interval": [low / heard.hours, high / heard.hours],
         "delay_ms": dict(zip(("median", "percentile_95"), np.percentile(delays_ms, [50, 95]), strict=True))

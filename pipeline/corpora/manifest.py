@@ -25,6 +25,7 @@ _ERRORS = "surrogateescape"  # a file name may hold bytes that are no UTF-8
 TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
 SPLITS = (TRAINING, VALIDATION, TESTING)
 OFFICIAL = "official_testing"  # the published test archive of Speech Commands, where it is at hand
+OTHERS = "others"  # to measure on only: testing clips of other words that weren't drawn, noise that no training has
 
 
 @dataclass(frozen=True, order=True)

@@ -1,9 +1,9 @@
-"""Sound without speech: noise of a given colour, recordings cut by time, clips of the silence class."""
+"""Sound without speech: noise of a given colour, recordings cut by time, clips of silence, noise never trained on."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Settings
-from pipeline.corpora.manifest import SPLITS
+from pipeline.corpora.manifest import OTHERS, SPLITS
 from pipeline.device import audio
 from pipeline.device.audio import Samples, amplitude
+
+Times = NDArray[np.float64]  # `(samples,)`, the time of each in seconds, or what is heard then
 
 RECORDING_S = 30
 RECORDING_DBFS = -26.0
@@ -23,6 +25,10 @@ RECORDING_DBFS = -26.0
 MAX_GAIN = 1.2  # of a slice of recorded noise
 COLOURED_DBFS = (-80.0, -20.0)
 RECORDED_SHARE, COLOURED_SHARE = 0.5, 0.4  # the rest is silence but for the last bit
+
+# Clips of the kinds in `_NEVER_TRAINED_ON`.
+CLIPS_OF_A_KIND = 20
+NEVER_TRAINED_ON_DBFS = (-50.0, -15.0)
 
 # 1/f noise has most of its power where nobody hears it: below this it is flat.
 _CORNER_CYCLES_PER_SAMPLE = 1e-3
@@ -163,6 +169,30 @@ def silence_clips(count: int, pieces: Sequence[Path], folder: Path, split: str, 
     return paths
 
 
+def never_trained_on(folder: Path, settings: Settings) -> dict[str, list[Path]]:
+    """Make clips of noise of kinds that no training is made of, to measure on.
+
+    Returns
+    -------
+    clips
+        For each kind `CLIPS_OF_A_KIND` WAV files of one window in `folder/silence/others`, at levels (root mean square)
+        between those of `NEVER_TRAINED_ON_DBFS`, or as loud as full scale lets their peaks be.
+    """
+    made = folder / "silence" / OTHERS
+    made.mkdir(parents=True, exist_ok=True)
+    rate_hz = settings.audio.sample_rate_hz
+    time_s = np.arange(settings.audio.clip_samples) / rate_hz
+    paths: dict[str, list[Path]] = {}
+    for kind, sound in _NEVER_TRAINED_ON.items():
+        paths[kind] = [made / f"{kind}_{index:02}.wav" for index in range(CLIPS_OF_A_KIND)]
+        for index, path in enumerate(paths[kind]):
+            generator = seeded(settings.corpus.seed, OTHERS, kind, index)
+            samples = _unit_rms(sound(time_s, generator))
+            gain = min(amplitude(generator.uniform(*NEVER_TRAINED_ON_DBFS)), 1 / np.abs(samples).max())
+            audio.write(path, samples * np.float32(gain), rate_hz)
+    return paths
+
+
 def _silence(recorded: Sequence[Samples], samples: int, generator: np.random.Generator) -> Samples:
     kind = generator.random()
     if recorded and kind < RECORDED_SHARE:
@@ -197,6 +227,77 @@ def _record(background: _Background, rate_hz: int, generator: np.random.Generato
         time_s, np.arange(RECORDING_S + 1), background.swell_db * generator.standard_normal(RECORDING_S + 1)
     )
     return _unit_rms(noise * 10 ** (swell_db / 20))
+
+
+def _keyboard(time_s: Times, generator: np.random.Generator) -> Times:
+    return _strokes(time_s, int(generator.integers(4, 12)), (0.002, 0.008), generator) * _white(time_s, generator)
+
+
+def _clatter(time_s: Times, generator: np.random.Generator) -> Times:
+    """Knocks that ring, as of a door or of dishes: each the same few resonances."""
+    resonances_hz = generator.uniform(150, 3_000, (6, 1))
+    ringing = _mix(np.sin(2 * np.pi * resonances_hz * time_s)) + _white(time_s, generator)
+    return _strokes(time_s, int(generator.integers(1, 5)), (0.03, 0.15), generator) * ringing
+
+
+def _crackle(time_s: Times, generator: np.random.Generator) -> Times:
+    impulses = np.zeros(len(time_s))
+    where = generator.integers(len(time_s), size=generator.integers(10, 200))
+    impulses[where] = generator.standard_t(3, len(where))
+    return impulses
+
+
+def _alarm(time_s: Times, generator: np.random.Generator) -> Times:
+    """A tone that comes and goes."""
+    place = (time_s * generator.uniform(2, 8) + generator.random()) % 1
+    return np.sin(2 * np.pi * generator.uniform(800, 3_500) * time_s) * (place < generator.uniform(0.3, 0.7))
+
+
+def _music(time_s: Times, generator: np.random.Generator) -> Times:
+    """Tonic, subdominant, dominant and tonic, plucked."""
+    root_hz, beat_s = generator.uniform(110, 330), float(time_s[-1]) / 4
+    chord = np.minimum(time_s // beat_s, 3).astype(int)
+    semitones = np.array([[0, 4, 7], [5, 9, 12], [7, 11, 14], [0, 4, 7]])[chord].T
+    pitches_hz = root_hz * 2 ** (semitones / 12)
+    notes = _mix(np.array([np.sin(2 * np.pi * partial * pitches_hz * time_s) / partial for partial in range(1, 7)]))
+    return _mix(notes) * np.exp(-(time_s % beat_s) / generator.uniform(0.1, 0.5))
+
+
+def _engine(time_s: Times, generator: np.random.Generator) -> Times:
+    """Harmonics of a speed that changes, the strokes heard in their level."""
+    turns = generator.uniform(25, 90) * (time_s + generator.uniform(-0.3, 0.3) * np.square(time_s) / 2)
+    harmonics = np.arange(1, 25)[:, np.newaxis]
+    phases = generator.uniform(0, 2 * np.pi, harmonics.shape)
+    tone = _mix(np.sin(2 * np.pi * harmonics * turns + phases) / np.sqrt(harmonics))
+    return tone * (1 + generator.uniform(0.5, 1) * np.sin(np.pi * turns))
+
+
+# Kinds of noise heard around devices that neither `_BACKGROUNDS` nor `coloured_noise` are like. They tell what a
+# recogniser makes of noise it doesn't know: never train on them, nor choose anything by them.
+_NEVER_TRAINED_ON: dict[str, Callable[[Times, np.random.Generator], Times]] = {
+    "keyboard": _keyboard,
+    "clatter": _clatter,
+    "crackle": _crackle,
+    "alarm": _alarm,
+    "music": _music,
+    "engine": _engine,
+}
+
+
+def _strokes(time_s: Times, count: int, decays_s: tuple[float, float], generator: np.random.Generator) -> Times:
+    """Level of so many strokes at random times, each at once as loud as it gets and then decaying."""
+    after_s = time_s - generator.uniform(0, 0.8 * time_s[-1], (count, 1))
+    decays = np.exp(-np.maximum(after_s, 0) / generator.uniform(*decays_s, (count, 1)))
+    return _mix(generator.uniform(0.3, 1, (count, 1)) * decays * (after_s >= 0))
+
+
+def _mix(layers: Times) -> Times:
+    """Sound of all layers `(n, …, samples)` at once."""
+    return np.asarray(layers.sum(axis=0))
+
+
+def _white(time_s: Times, generator: np.random.Generator) -> Times:
+    return generator.standard_normal(len(time_s))
 
 
 def _unit_rms(samples: NDArray[np.floating]) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import logging
 import math
@@ -124,13 +125,18 @@ def _require_keywords(clips: Sequence[Clip], keywords: Sequence[str]) -> None:
 
 
 def _draw_unknown(clips: Sequence[Clip], settings: Settings) -> list[Clip]:
-    """Keep all keywords and, of each split's other words, as many as its share says, drawn with the seed."""
+    """Keep all keywords and, of each split's other words, as many as its share says, drawn with the seed.
+
+    Those of the testing split that are left go to `OTHERS`, so that nothing is lost for measuring.
+    """
     kept = [clip for clip in clips if clip.label != UNKNOWN or clip.split == manifest.OFFICIAL]
     for split in manifest.SPLITS:
         others = sorted(clip for clip in clips if clip.label == UNKNOWN and clip.split == split)
         count = _share(clips, split, "unknown", settings)
         order = np.random.default_rng([settings.corpus.seed, manifest.SPLITS.index(split)]).permutation(len(others))
         kept += [others[n] for n in order[:count]]
+        if split == manifest.TESTING:
+            kept += [dataclasses.replace(others[n], split=manifest.OTHERS) for n in order[count:]]
         if count < len(others):
             prefix = "training_" if split == manifest.TRAINING else ""
             setting = f"corpus.{prefix}unknown_percent"
@@ -139,7 +145,10 @@ def _draw_unknown(clips: Sequence[Clip], settings: Settings) -> list[Clip]:
 
 
 def _noise_and_silence(recordings: Sequence[Path], clips: Sequence[Clip], work: Path, settings: Settings) -> list[Clip]:
-    """Noise to mix in, and clips of it that are the silence class; each split has its own part of a recording."""
+    """Noise to mix in, and clips of it that are the silence class; each split has its own part of a recording.
+
+    `OTHERS` gets clips of kinds of noise that no split has.
+    """
     for folder_name in ("noise", "silence"):  # an interrupted run may have made them from other recordings
         shutil.rmtree(work / folder_name, ignore_errors=True)
     sources = list(recordings) or noise.recordings(settings, work)
@@ -152,6 +161,8 @@ def _noise_and_silence(recordings: Sequence[Path], clips: Sequence[Clip], work: 
         missing = _share(clips, split, "silence", settings) - _count(clips, split, SILENCE)
         silence = noise.silence_clips(max(missing, 0), pieces[split], work, split, settings)
         made += [_clip(path, SILENCE, SILENCE, "noise", split, "noise", work) for path in silence]
+    for kind, paths in noise.never_trained_on(work, settings).items():
+        made += [_clip(path, SILENCE, kind, "noise", manifest.OTHERS, "noise", work) for path in paths]
     return made
 
 
@@ -169,5 +180,5 @@ def _count(clips: Iterable[Clip], split: str, label: str) -> int:
 
 def _counts(clips: Sequence[Clip]) -> str:
     sounds = [clip for clip in clips if clip.label not in (BACKGROUND_NOISE, TALK)]
-    splits = sorted({clip.split for clip in sounds}, key=[*manifest.SPLITS, manifest.OFFICIAL].index)
+    splits = sorted({clip.split for clip in sounds}, key=[*manifest.SPLITS, manifest.OFFICIAL, manifest.OTHERS].index)
     return ", ".join(f"{split} {sum(clip.split == split for clip in sounds):,}" for split in splits) + " clips"

@@ -1,4 +1,7 @@
-"""Every figure: the Keras model and each file on the same test clips, and the file for phones on streams."""
+"""Every figure: the Keras model and each file on the same test clips, and the file for phones on streams.
+
+Sound without keywords is measured on all the clips of it that there are: those of the testing split, and `OTHERS`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.stats
 import sklearn.metrics
 from numpy.typing import NDArray
 from rich.console import Console, Group
@@ -22,7 +24,7 @@ from rich.table import Table
 
 from pipeline import receipt
 from pipeline.config import Audio, Settings
-from pipeline.corpora import hearing, manifest, shards, streams
+from pipeline.corpora import hearing, manifest, mistakes, shards, streams
 from pipeline.corpora.hearing import Heard, Judged
 from pipeline.device.bundle import EXPORTED, THRESHOLDS, open_network
 from pipeline.device.interpreter import MFCC, Network
@@ -71,14 +73,21 @@ def run(
         labels, about = description["labels"], manifest.read_about(corpus)
         metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, about), "splits": {}}
         metrics["temperature"] = json.loads((quantize / calibrate.TEMPERATURE).read_text(encoding="utf-8"))
-        splits = [split for split in (manifest.TESTING, manifest.OFFICIAL) if (features / split).is_dir()]
+        known = (manifest.TESTING, manifest.OFFICIAL, manifest.OTHERS)
+        splits = [split for split in known if (features / split).is_dir()]
         tests = {split: _examples(corpus, features / split, settings) for split in splits}
+        scores: dict[str, dict[str, Array]] = {}
         rows = []
         for split, examples in tests.items():
-            scores = {name: _predict(network, examples) for name, network in models.items()}
-            scores |= {name: _one_by_one(name, network, examples) for name, network in networks.items()}
-            metrics["splits"][split] = _figures(scores, examples.truth, labels)
-            rows += [_prediction(clip, scores, n, labels) for n, clip in enumerate(examples.clips)]
+            scores[split] = {name: _predict(network, examples) for name, network in models.items()}
+            scores[split] |= {name: _one_by_one(name, network, examples) for name, network in networks.items()}
+            if split != manifest.OTHERS:
+                metrics["splits"][split] = _figures(scores[split], examples, labels)
+            rows += [_prediction(clip, scores[split], n, labels) for n, clip in enumerate(examples.clips)]
+        learnt = mistakes.words_learnt(manifest.read(corpus))
+        metrics["without_keywords"] = {
+            name: _without_keywords(name, scores, tests, labels, learnt) for name in (KERAS, DEFAULT_FILE)
+        }
         phone = partial(open_network, export, DEFAULT_FILE, description)
         heard = hearing.hear_all(corpus, manifest.TESTING, phone, labels, settings)
         metrics["streams"] = _stream_figures(heard, thresholds)
@@ -87,7 +96,7 @@ def run(
         metrics["files"] = {name: _file_figures(export / name, network, timed) for name, network in networks.items()}
         (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
         manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
-    return Group(_table(metrics), _stream_table(metrics["streams"]))
+    return Group(_table(metrics), _stream_table(metrics["streams"]), _table_without_keywords(metrics))
 
 
 def _table(metrics: dict[str, Any]) -> Table:
@@ -128,6 +137,22 @@ def _stream_table(streams: dict[str, Any]) -> Table:
     return view
 
 
+def _table_without_keywords(metrics: dict[str, Any]) -> Table:
+    title = f"{DEFAULT_FILE} on clips without keywords, the best label of each"
+    view = Table(title=title, title_justify="left")
+    view.add_column("clips of", overflow="fold")
+    for column in ("clips", "recall", "95 %", "taken for a keyword", "95 %"):
+        view.add_column(column, justify="right")
+    for group, figure in metrics["without_keywords"][DEFAULT_FILE].items():
+        cells = [
+            text
+            for share in ("recall", "taken_for_keyword")
+            for text in (f"{figure[share]:.1%}", "{:.1%} to {:.1%}".format(*figure[f"{share}_interval"]))
+        ]
+        view.add_row(group, f"{figure['clips']:,}", *cells)
+    return view
+
+
 def _examples(corpus: Path, features: Path, settings: Settings) -> Examples:
     clips = manifest.read(corpus)
     mfcc, index = shards.read(features).originals()
@@ -157,23 +182,46 @@ def _data(settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
     return {"corpus": kind, "origin": origin, **about, "seeds": seeds}
 
 
-def _figures(scores: dict[str, Array], truth: NDArray, labels: list[str]) -> dict[str, Any]:
+def _figures(scores: dict[str, Array], examples: Examples, labels: list[str]) -> dict[str, Any]:
     reference = scores[KERAS].argmax(axis=1)
-    return {"models": {name: _model_figures(values, truth, reference, labels) for name, values in scores.items()}}
+    return {
+        "models": {
+            name: _model_figures(values, examples.truth, reference, labels)
+            | {"errors": mistakes.errors(examples.clips, _best(values, labels))}
+            for name, values in scores.items()
+        }
+    }
+
+
+def _without_keywords(
+    name: str,
+    scores: dict[str, dict[str, Array]],
+    tests: dict[str, Examples],
+    labels: list[str],
+    learnt: set[str],
+) -> dict[str, Any]:
+    """Figures of one model or file; see `mistakes.without_keywords`."""
+    pooled = (manifest.TESTING, manifest.OTHERS)
+    clips = [clip for split in pooled for clip in tests[split].clips]
+    found = [label for split in pooled for label in _best(scores[split][name], labels)]
+    return mistakes.without_keywords(clips, found, learnt)
+
+
+def _best(scores: Array, labels: list[str]) -> list[str]:
+    return [labels[n] for n in scores.argmax(axis=1)]
 
 
 def _model_figures(scores: Array, truth: NDArray, reference: NDArray, labels: list[str]) -> dict[str, Any]:
     """Accuracy with its Wilson interval, calibration, recall by label, confusion (rows: truth), changes from Keras."""
     found = scores.argmax(axis=1)
     right = int((found == truth).sum())
-    interval = scipy.stats.binomtest(right, len(truth)).proportion_ci(0.95, method="wilson")
     numbers = range(len(labels))
     confusion = sklearn.metrics.confusion_matrix(truth, found, labels=list(numbers))
     recall = {labels[n]: confusion[n, n] / confusion[n].sum() if confusion[n].sum() else None for n in numbers}
     return {
         "clips": len(truth),
         "accuracy": right / len(truth),
-        "accuracy_interval": [interval.low, interval.high],
+        "accuracy_interval": mistakes.wilson(right, len(truth)),
         "labels_changed": float((found != reference).mean()),
         "expected_calibration_error": calibrate.expected_calibration_error(scores, truth),
         "recall": recall,
