@@ -15,8 +15,8 @@ import soundfile
 
 from pipeline import config
 from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN
-from pipeline.corpora import manifest
-from pipeline.corpora.manifest import OFFICIAL, SPLITS, TESTING, TRAINING, VALIDATION, Clip
+from pipeline.corpora import manifest, noise
+from pipeline.corpora.manifest import OFFICIAL, OTHERS, SPLITS, TESTING, TRAINING, VALIDATION, Clip
 from pipeline.errors import CorpusError
 from pipeline.stages import corpus
 
@@ -24,6 +24,7 @@ RATE_HZ = 16_000
 # A speaker whom the official hash puts into each split.
 SPEAKERS = {TRAINING: "0a9f9af7", VALIDATION: "026290a7", TESTING: "0c40e715"}
 TEST_FOLDER = "speech_commands_test_set_v0.02"
+NEVER_TRAINED_ON = 6 * noise.CLIPS_OF_A_KIND
 
 
 def tone(path: Path, pitch_hz: float = 440.0, seconds: float = 0.25) -> None:
@@ -98,10 +99,39 @@ def test_each_split_gets_its_share_of_other_words_and_of_silence(source: Path, t
         "training": {"yes": 20, "no": 20, UNKNOWN: 20, SILENCE: 12, BACKGROUND_NOISE: 1},
         "validation": {"yes": 5, "no": 5, UNKNOWN: 3, SILENCE: 2, BACKGROUND_NOISE: 1},  # 2.5 is rounded up
         "testing": {"yes": 3, "no": 3, UNKNOWN: 2, SILENCE: 2, BACKGROUND_NOISE: 1},  # 1.5 and 1.2 are
+        "others": {UNKNOWN: 8, SILENCE: NEVER_TRAINED_ON},  # what testing leaves
     }
-    assert message == "training 72, validation 15, testing 10 clips; 2 keywords"
+    assert message == f"training 72, validation 15, testing 10, others {8 + NEVER_TRAINED_ON} clips; 2 keywords"
     assert {clip.word for clip in clips if clip.label == UNKNOWN} == {"bed", "cat"}
-    assert all(clip.speaker == SPEAKERS[clip.split] for clip in clips if clip.source == "speech_commands")
+    speakers = {**SPEAKERS, OTHERS: SPEAKERS[TESTING]}
+    assert all(clip.speaker == speakers[clip.split] for clip in clips if clip.source == "speech_commands")
+
+
+def test_the_testing_split_is_drawn_as_ever_and_the_rest_is_in_no_other_split(source: Path, tmp_path: Path) -> None:
+    """Another draw would make figures of testing incomparable with those of before."""
+    make(source, tmp_path / "corpus", **SHARES)
+    words: dict[str, set[str]] = {split: set() for split in (*SPLITS, OTHERS)}
+    noises: dict[str, set[str]] = {split: set() for split in (*SPLITS, OTHERS)}
+    for clip in manifest.read(tmp_path / "corpus"):
+        if clip.label == UNKNOWN:
+            words[clip.split].add(Path(clip.path).relative_to(source).as_posix())
+        elif clip.label in (SILENCE, BACKGROUND_NOISE):
+            noises[clip.split].add(clip.sha256)
+    said = {f"{word}/{SPEAKERS[TESTING]}_nohash_{take}.wav" for word in ("bed", "cat") for take in range(5)}
+    assert words[TESTING] == {f"cat/{SPEAKERS[TESTING]}_nohash_{take}.wav" for take in (0, 3)}
+    assert words[OTHERS] == said - words[TESTING]
+    for found in (words, noises):
+        assert found[OTHERS].isdisjoint(set.union(*(found[split] for split in SPLITS)))
+
+
+def test_where_no_other_word_is_left_only_noise_is_measured_besides(tmp_path: Path) -> None:
+    for word in ("lamp", "door"):
+        for take in range(10):
+            tone(tmp_path / "own" / word / f"{take}.wav")
+    make(tmp_path / "own", tmp_path / "corpus", kind="folder")
+    clips = [clip for clip in manifest.read(tmp_path / "corpus") if clip.split == OTHERS]
+    assert {clip.label for clip in clips} == {SILENCE}
+    assert len({clip.word for clip in clips}) * noise.CLIPS_OF_A_KIND == len(clips) == NEVER_TRAINED_ON
 
 
 def test_the_draw_is_the_same_each_time_and_another_with_another_seed(source: Path, tmp_path: Path) -> None:
@@ -133,8 +163,9 @@ def test_recorded_silence_counts_and_too_few_other_words_are_all_kept(tmp_path: 
         "training": {"lamp": 16, "door": 16, UNKNOWN: 8, SILENCE: 32, BACKGROUND_NOISE: 1},
         "validation": {"lamp": 2, "door": 2, UNKNOWN: 1, SILENCE: 3, BACKGROUND_NOISE: 1},  # one more than wanted
         "testing": {"lamp": 2, "door": 2, UNKNOWN: 1, SILENCE: 3, BACKGROUND_NOISE: 1},
+        "others": {SILENCE: NEVER_TRAINED_ON},
     }
-    made = [clip.split for clip in clips if clip.label == SILENCE and clip.source == "noise"]
+    made = [clip.split for clip in clips if clip.label == SILENCE and clip.source == "noise" and clip.split != OTHERS]
     assert made == [TRAINING] * 8
 
 
@@ -147,9 +178,9 @@ def test_the_official_test_archive_is_a_split_of_its_own_and_whole(source: Path,
     clips = manifest.read(tmp_path / "corpus")
     found = count(clips)
     assert found.pop(OFFICIAL) == official
-    assert message.startswith("training 72, validation 15, testing 10, official_testing 14 clips")
+    assert message.startswith("training 72, validation 15, testing 10, official_testing 14, others ")
     assert {split: sum(labels.values()) for split, labels in found.items()} == {
-        "training": 73, "validation": 16, "testing": 11,
+        "training": 73, "validation": 16, "testing": 11, "others": 8 + NEVER_TRAINED_ON,
     }  # fmt: skip
     assert all((TEST_FOLDER in clip.path) == (clip.split == OFFICIAL) for clip in clips)
 

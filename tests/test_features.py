@@ -11,7 +11,7 @@ from conftest import TINY
 
 from pipeline.config import SILENCE, TALK, UNKNOWN, load
 from pipeline.corpora import manifest, shards
-from pipeline.corpora.manifest import TESTING, TRAINING, VALIDATION
+from pipeline.corpora.manifest import OTHERS, TESTING, TRAINING, VALIDATION
 from pipeline.stages import features
 
 CHANGES = load(TINY).augment
@@ -47,7 +47,7 @@ def test_training_has_the_copies_that_were_set_and_windows_of_no_word_as_unknown
     assert max(map(len, talk.values())) - min(map(len, talk.values())) <= 1
 
 
-@pytest.mark.parametrize("split", [VALIDATION, TESTING])
+@pytest.mark.parametrize("split", [VALIDATION, TESTING, OTHERS])
 def test_the_other_splits_have_each_clip_once_as_it_is(split: str, tiny_build: Path) -> None:
     clips = manifest.read(tiny_build / "corpus")
     expected = {clips.index(clip): {0: clip.label} for clip in manifest.examples(clips, split)}

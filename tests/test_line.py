@@ -202,7 +202,7 @@ def test_a_file_that_cannot_be_written_is_one_line_and_leaves_the_old_artefact_w
 def test_the_metrics_follow_from_the_predictions(tiny_build: Path) -> None:
     metrics = json.loads((tiny_build / "evaluate" / "metrics.json").read_text())
     with (tiny_build / "evaluate" / "predictions.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+        rows = [row for row in csv.DictReader(file) if row["split"] == "testing"]
     assert metrics["labels"] == LABELS
     models = metrics["splits"]["testing"]["models"]
     assert set(models) == {"keras", *FILES}
@@ -219,6 +219,30 @@ def test_the_metrics_follow_from_the_predictions(tiny_build: Path) -> None:
     for name in ("commands_float.tflite", "commands_features_float.tflite"):
         assert models[name]["labels_changed"] == 0
     assert "synthetic" in metrics["data"]["origin"]
+
+
+def test_figures_without_keywords_follow_from_the_predictions(tiny_build: Path) -> None:
+    """Over all clips of the testing split and of the others that no keyword is in."""
+    metrics = json.loads((tiny_build / "evaluate" / "metrics.json").read_text())
+    with (tiny_build / "evaluate" / "predictions.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["label"].startswith("_")]
+    with (tiny_build / "corpus" / "corpus.csv").open(newline="") as file:
+        learnt = {row["word"] for row in csv.DictReader(file) if row["split"] == "training"}
+    assert metrics["without_keywords"].keys() == {"keras", "commands.tflite"}
+    groups = {
+        "words never in training": [r for r in rows if r["label"] == "_unknown_" and r["word"] not in learnt],
+        "noise as in training, a later part": [r for r in rows if (r["label"], r["split"]) == ("_silence_", "testing")],
+        "kinds of noise never in training": [r for r in rows if (r["label"], r["split"]) == ("_silence_", "others")],
+    }
+    assert sum(map(len, groups.values())) == len(rows)  # a synthetic voice of the test says no word of training
+    for name, figures in metrics["without_keywords"].items():
+        assert figures.keys() == groups.keys()
+        for group, of_group in groups.items():
+            found = [max(LABELS, key=lambda label: float(row[f"{name}:{label}"])) for row in of_group]
+            right = [label == row["label"] for label, row in zip(found, of_group, strict=True)]
+            assert figures[group]["clips"] == len(of_group) > 0
+            assert figures[group]["recall"] == pytest.approx(np.mean(right))
+            assert figures[group]["taken_for_keyword"] == pytest.approx(np.mean([x in ("yes", "no") for x in found]))
 
 
 def test_the_streams_are_of_the_test_split_and_heard_at_the_thresholds_of_the_bundle(tiny_build: Path) -> None:
@@ -471,6 +495,15 @@ def test_the_report_shows_what_is_heard_in_streams(tiny_build: Path) -> None:
         assert f"<td>{threshold:.3f}</td>" in page
     assert "false alarms an hour: talk" in page  # of the curve
     assert "words in noise, 20 dB</text>" in page.replace(" </text>", "</text>")
+
+
+def test_the_report_shows_what_is_taken_for_a_keyword(tiny_build: Path) -> None:
+    page = (tiny_build / "report" / "index.html").read_text(encoding="utf-8")
+    metrics = json.loads((tiny_build / "evaluate" / "metrics.json").read_text())
+    for group, figures in metrics["without_keywords"]["commands.tflite"].items():
+        row = [row for row in page.split("<tr>") if row.startswith(f"<td>{group}</td>")][-1]
+        assert f"<td>{figures['clips']}</td>" in row
+        assert f"<td>{100 * figures['taken_for_keyword']:.1f} %</td>" in row
 
 
 @pytest.mark.slow

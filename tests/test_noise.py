@@ -144,3 +144,50 @@ def test_silence_depends_on_seed_split_and_number_alone(tmp_path: Path) -> None:
     assert made(5, TRAINING, "b") == first[:5]
     assert made(10, TESTING, "c") != first
     assert made(10, TRAINING, "d", seed=2) != first
+
+
+# --- never trained on ---
+
+
+def test_noise_never_trained_on_is_of_several_kinds_and_the_same_again(tmp_path: Path) -> None:
+    def made(folder: str, seed: int = 1) -> dict[str, list[bytes]]:
+        clips = noise.never_trained_on(tmp_path / folder, config.load(corpus={"seed": seed}))
+        return {kind: [path.read_bytes() for path in paths] for kind, paths in clips.items()}
+
+    first = made("a")
+    assert made("b") == first
+    assert len(first) >= 5
+    contents = [content for clips in first.values() for content in clips]
+    assert len(set(contents)) == len(contents) == noise.CLIPS_OF_A_KIND * len(first)
+    other = made("c", seed=2)
+    assert all(set(clips).isdisjoint(other[kind]) for kind, clips in first.items())
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000])
+def test_noise_never_trained_on_is_one_window_at_many_levels_and_not_clipped(rate_hz: int, tmp_path: Path) -> None:
+    settings = config.load(audio={"sample_rate_hz": rate_hz}, features={"f_max_hz": 4_000.0})
+    low_db, high_db = noise.NEVER_TRAINED_ON_DBFS
+    for kind, paths in noise.never_trained_on(tmp_path, settings).items():
+        sounds = [audio.read(path, rate_hz) for path in paths]
+        assert {len(samples) for samples in sounds} == {settings.audio.clip_samples}
+        levels = [rms_db(samples) for samples in sounds]
+        assert low_db - 0.5 < min(levels) < low_db + 15, kind
+        assert -35 < max(levels) < high_db + 0.5, kind
+        assert max(np.sum(np.abs(samples) > 0.999) for samples in sounds) <= 3, kind  # its peak at most
+
+
+def test_noise_never_trained_on_is_what_its_name_says(tmp_path: Path) -> None:
+    """Strokes are short beside what is between them, and tones stand out of their spectrum."""
+    peaky, tonal = {}, {}
+    for kind, paths in noise.never_trained_on(tmp_path, config.load()).items():
+        sounds = np.stack([audio.read(path, RATE_HZ) for path in paths])
+        power = np.square(np.abs(np.fft.rfft(sounds * np.hanning(sounds.shape[1]))))
+        peaky[kind] = float(np.median(np.abs(sounds).max(axis=1) / np.sqrt(np.square(sounds).mean(axis=1))))
+        strongest = np.sort(power, axis=1)[:, -100:].sum(axis=1) / power.sum(axis=1)
+        tonal[kind] = float(np.median(strongest))
+    for kind in ("keyboard", "clatter", "crackle"):
+        assert peaky[kind] > 5
+    for kind in ("alarm", "music", "engine"):
+        assert tonal[kind] > 0.6
+    for kind in ("keyboard", "crackle"):
+        assert tonal[kind] < 0.15

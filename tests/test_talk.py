@@ -15,7 +15,7 @@ import soundfile
 from pipeline import config
 from pipeline.config import TALK, Settings
 from pipeline.corpora import manifest, talk, voices
-from pipeline.corpora.manifest import SPLITS, Candidate
+from pipeline.corpora.manifest import OTHERS, SPLITS, Candidate
 from pipeline.errors import MissingExtra
 from pipeline.stages import corpus
 
@@ -131,7 +131,7 @@ def test_a_corpus_of_recordings_is_given_talk_which_is_no_class(own: Path, tmp_p
         assert len(manifest.recordings(clips, split, TALK)) == 5
         assert TALK not in {clip.label for clip in manifest.examples(clips, split)}
     assert manifest.read_labels(tmp_path / "corpus")[2:] == ["door", "lamp"]
-    counted = sum(len(manifest.examples(clips, split)) for split in SPLITS)
+    counted = sum(len(manifest.examples(clips, split)) for split in (*SPLITS, OTHERS))
     assert sum(int(word) for word in message.split(" clips")[0].replace(",", "").split() if word.isdigit()) == counted
 
 

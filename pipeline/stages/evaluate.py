@@ -60,7 +60,7 @@ class Examples:
 def run(
     settings: Settings, corpus: Path, features: Path, train: Path, quantize: Path, export: Path, tune: Path, out: Path
 ) -> Group:
-    """Score the test split, and the official test archive where the corpus has it; listen to streams."""
+    """Score the test split, the official test archive where the corpus has it, and the others; listen to streams."""
     inputs = receipt.require(
         settings, corpus=corpus, features=features, train=train, quantize=quantize, export=export, tune=tune
     )
@@ -76,14 +76,9 @@ def run(
         known = (manifest.TESTING, manifest.OFFICIAL, manifest.OTHERS)
         splits = [split for split in known if (features / split).is_dir()]
         tests = {split: _examples(corpus, features / split, settings) for split in splits}
-        scores: dict[str, dict[str, Array]] = {}
-        rows = []
-        for split, examples in tests.items():
-            scores[split] = {name: _predict(network, examples) for name, network in models.items()}
-            scores[split] |= {name: _one_by_one(name, network, examples) for name, network in networks.items()}
-            if split != manifest.OTHERS:
-                metrics["splits"][split] = _figures(scores[split], examples, labels)
-            rows += [_prediction(clip, scores[split], n, labels) for n, clip in enumerate(examples.clips)]
+        scores = {split: _score(examples, models, networks) for split, examples in tests.items()}
+        for split in (split for split in splits if split != manifest.OTHERS):
+            metrics["splits"][split] = _figures(scores[split], tests[split], labels)
         learnt = mistakes.words_learnt(manifest.read(corpus))
         metrics["without_keywords"] = {
             name: _without_keywords(name, scores, tests, labels, learnt) for name in (KERAS, DEFAULT_FILE)
@@ -95,6 +90,11 @@ def run(
         timed = tests[manifest.TESTING]
         metrics["files"] = {name: _file_figures(export / name, network, timed) for name, network in networks.items()}
         (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
+        rows = [
+            _prediction(clip, scores[split], n, labels)
+            for split, examples in tests.items()
+            for n, clip in enumerate(examples.clips)
+        ]
         manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
     return Group(_table(metrics), _stream_table(metrics["streams"]), _table_without_keywords(metrics))
 
@@ -163,6 +163,12 @@ def _examples(corpus: Path, features: Path, settings: Settings) -> Examples:
 def _keras_models(train: Path, quantize: Path, settings: Settings) -> dict[str, tf_keras.Model]:
     folders = {KERAS: quantize} | ({TRAINED: train} if settings.quantize.sparsity_percent else {})
     return {name: model.load(folder / "model.keras") for name, folder in folders.items()}
+
+
+def _score(examples: Examples, models: dict[str, tf_keras.Model], networks: dict[str, Network]) -> dict[str, Array]:
+    """Scores `(clips, labels)` by each model and each file."""
+    scores = {name: _predict(network, examples) for name, network in models.items()}
+    return scores | {name: _one_by_one(name, network, examples) for name, network in networks.items()}
 
 
 def _predict(network: tf_keras.Model, examples: Examples) -> Array:
