@@ -38,7 +38,7 @@ from rich.table import Table
 from pipeline.config import BACKGROUND_NOISE, Augment, Settings
 from pipeline.corpora import manifest
 from pipeline.corpora.folder import SOUND_SUFFIXES
-from pipeline.corpora.noise import coloured_noise
+from pipeline.corpora.noise_kinds import coloured_noise
 from pipeline.device import audio
 from pipeline.device.audio import Samples
 from pipeline.device.mfcc import mfcc

@@ -22,7 +22,7 @@ from pipeline import config
 from pipeline.config import BACKGROUND_NOISE, Audio
 from pipeline.corpora import streams
 from pipeline.corpora.manifest import TESTING
-from pipeline.corpora.noise import coloured_noise
+from pipeline.corpora.noise_kinds import coloured_noise
 from pipeline.device import Recognizer, Spotter
 from pipeline.device.audio import Samples, amplitude
 from pipeline.errors import PipelineError

@@ -106,7 +106,7 @@ class Corpus(Section):
     unknown_percent: float = number(10.0, 0, 100)
     silence_percent: float = number(10.0, 0, 100)
     training_unknown_percent: float = number(20.0, 0, 100)
-    training_silence_percent: float = number(10.0, 0, 100)
+    training_silence_percent: float = number(20.0, 0, 100)
     min_clip_ms: int = number(200, 0, 60_000)
     max_rejected_percent: float = number(5.0, 0, 100)
     seed: int = number(1, 0, MAX_SEED)

@@ -166,7 +166,7 @@ def test_noise_never_trained_on_is_of_several_kinds_and_the_same_again(tmp_path:
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000])
 def test_noise_never_trained_on_is_one_window_at_many_levels_and_not_clipped(rate_hz: int, tmp_path: Path) -> None:
     settings = config.load(audio={"sample_rate_hz": rate_hz}, features={"f_max_hz": 4_000.0})
-    low_db, high_db = noise.NEVER_TRAINED_ON_DBFS
+    low_db, high_db = noise.KINDS_DBFS
     for kind, paths in noise.never_trained_on(tmp_path, settings).items():
         sounds = [audio.read(path, rate_hz) for path in paths]
         assert {len(samples) for samples in sounds} == {settings.audio.clip_samples}

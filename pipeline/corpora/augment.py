@@ -10,7 +10,7 @@ import soxr
 from numpy.random import Generator
 
 from pipeline.config import Audio, Augment
-from pipeline.corpora.noise import coloured_noise
+from pipeline.corpora.noise_kinds import coloured_noise
 from pipeline.device.audio import Samples, amplitude, fit, loud_part, rms
 
 _EQUALISER_BANDS = 6

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.config import Settings
-from pipeline.corpora.manifest import OTHERS, SPLITS
+from pipeline.corpora import noise_kinds
+from pipeline.corpora.manifest import OTHERS, SPLITS, TRAINING
+from pipeline.corpora.noise_kinds import coloured_noise, unit_rms
 from pipeline.device import audio
 from pipeline.device.audio import Samples, amplitude
-
-Times = NDArray[np.float64]  # `(samples,)`, the time of each in seconds, or what is heard then
 
 RECORDING_S = 30
 RECORDING_DBFS = -26.0
@@ -26,12 +26,10 @@ MAX_GAIN = 1.2  # of a slice of recorded noise
 COLOURED_DBFS = (-80.0, -20.0)
 RECORDED_SHARE, COLOURED_SHARE = 0.5, 0.4  # the rest is silence but for the last bit
 
-# Clips of the kinds in `_NEVER_TRAINED_ON`.
-CLIPS_OF_A_KIND = 20
-NEVER_TRAINED_ON_DBFS = (-50.0, -15.0)
-
-# 1/f noise has most of its power where nobody hears it: below this it is flat.
-_CORNER_CYCLES_PER_SAMPLE = 1e-3
+# In training a part of all that is of other kinds, whatever noise is at hand.
+KINDS_SHARE = 0.4
+KINDS_DBFS = (-50.0, -15.0)
+CLIPS_OF_A_KIND = 20  # of those that are never trained on
 
 
 @dataclass(frozen=True)
@@ -62,30 +60,6 @@ _BACKGROUNDS = (
 def seeded(*parts: int | str) -> np.random.Generator:
     """Random numbers that depend on `parts` alone, not on what was drawn elsewhere."""
     return np.random.default_rng(list(hashlib.sha256(repr(parts).encode()).digest()))
-
-
-def coloured_noise(samples: int, exponent: float, generator: np.random.Generator) -> Samples:
-    """Gaussian noise whose power spectral density falls as 1 / f**exponent, by shaping white noise.
-
-    Below a thousandth of the sample rate it is flat; it has no constant part.
-
-    Parameters
-    ----------
-    samples
-        How many, at least 2.
-    exponent
-        0 is white, 1 pink, 2 brown.
-
-    Returns
-    -------
-    noise
-        float32 `(samples,)`, root mean square 1.
-    """
-    spectrum = np.fft.rfft(generator.standard_normal(samples))
-    frequencies = np.maximum(np.fft.rfftfreq(samples), _CORNER_CYCLES_PER_SAMPLE)
-    spectrum *= frequencies ** (-exponent / 2)
-    spectrum[0] = 0
-    return _unit_rms(np.fft.irfft(spectrum, samples))
 
 
 def recordings(settings: Settings, folder: Path) -> list[Path]:
@@ -148,6 +122,8 @@ def cut(recordings: Sequence[Path], folder: Path, settings: Settings) -> dict[st
 def silence_clips(count: int, pieces: Sequence[Path], folder: Path, split: str, settings: Settings) -> list[Path]:
     """Make clips of the silence class: slices of recorded noise, coloured noise, and next to nothing.
 
+    Six recordings are not all the noise there is: training gets `noise_kinds.TRAINED_ON` besides.
+
     Parameters
     ----------
     pieces
@@ -158,14 +134,19 @@ def silence_clips(count: int, pieces: Sequence[Path], folder: Path, split: str, 
     clips
         `count` WAV files of one window in `folder/silence/<split>`.
     """
-    rate_hz = settings.audio.sample_rate_hz
+    rate_hz, time_s = settings.audio.sample_rate_hz, _times(settings)
     recorded = [audio.read(piece, rate_hz) for piece in pieces]
+    kinds = noise_kinds.TRAINED_ON if split == TRAINING else ()
     (folder / "silence" / split).mkdir(parents=True, exist_ok=True)
     paths = []
     for index in range(count):
         generator = seeded(settings.corpus.seed, "silence", split, index)
         paths.append(folder / "silence" / split / f"{index:05}.wav")
-        audio.write(paths[-1], _silence(recorded, settings.audio.clip_samples, generator), rate_hz)
+        if kinds and generator.random() < KINDS_SHARE:
+            samples = _of_kind(kinds[int(generator.integers(len(kinds)))], time_s, generator)
+        else:
+            samples = _silence(recorded, len(time_s), generator)
+        audio.write(paths[-1], samples, rate_hz)
     return paths
 
 
@@ -176,21 +157,27 @@ def never_trained_on(folder: Path, settings: Settings) -> dict[str, list[Path]]:
     -------
     clips
         For each kind `CLIPS_OF_A_KIND` WAV files of one window in `folder/silence/others`, at levels (root mean square)
-        between those of `NEVER_TRAINED_ON_DBFS`, or as loud as full scale lets their peaks be.
+        between those of `KINDS_DBFS`, or as loud as full scale lets their peaks be.
     """
     made = folder / "silence" / OTHERS
     made.mkdir(parents=True, exist_ok=True)
-    rate_hz = settings.audio.sample_rate_hz
-    time_s = np.arange(settings.audio.clip_samples) / rate_hz
+    time_s = _times(settings)
     paths: dict[str, list[Path]] = {}
-    for kind, sound in _NEVER_TRAINED_ON.items():
-        paths[kind] = [made / f"{kind}_{index:02}.wav" for index in range(CLIPS_OF_A_KIND)]
-        for index, path in enumerate(paths[kind]):
-            generator = seeded(settings.corpus.seed, OTHERS, kind, index)
-            samples = _unit_rms(sound(time_s, generator))
-            gain = min(amplitude(generator.uniform(*NEVER_TRAINED_ON_DBFS)), 1 / np.abs(samples).max())
-            audio.write(path, samples * np.float32(gain), rate_hz)
+    for name, kind in noise_kinds.NEVER_TRAINED_ON.items():
+        paths[name] = [made / f"{name}_{index:02}.wav" for index in range(CLIPS_OF_A_KIND)]
+        for index, path in enumerate(paths[name]):
+            generator = seeded(settings.corpus.seed, OTHERS, name, index)
+            audio.write(path, _of_kind(kind, time_s, generator), settings.audio.sample_rate_hz)
     return paths
+
+
+def _times(settings: Settings) -> NDArray[np.float64]:
+    return np.arange(settings.audio.clip_samples) / settings.audio.sample_rate_hz
+
+
+def _of_kind(kind: noise_kinds.Kind, time_s: NDArray[np.float64], generator: np.random.Generator) -> Samples:
+    samples = unit_rms(kind(time_s, generator))
+    return samples * np.float32(min(amplitude(generator.uniform(*KINDS_DBFS)), 1 / np.abs(samples).max()))
 
 
 def _silence(recorded: Sequence[Samples], samples: int, generator: np.random.Generator) -> Samples:
@@ -222,83 +209,8 @@ def _record(background: _Background, rate_hz: int, generator: np.random.Generato
         levels = generator.uniform(0.2, 1, harmonics.shape) / harmonics
         phases = generator.uniform(0, 2 * np.pi, harmonics.shape)
         hum = (levels * np.sin(2 * np.pi * background.hum_hz * harmonics * time_s + phases)).sum(axis=0)
-        noise = _unit_rms(noise) + _unit_rms(hum)
+        noise = unit_rms(noise) + unit_rms(hum)
     swell_db = np.interp(
         time_s, np.arange(RECORDING_S + 1), background.swell_db * generator.standard_normal(RECORDING_S + 1)
     )
-    return _unit_rms(noise * 10 ** (swell_db / 20))
-
-
-def _keyboard(time_s: Times, generator: np.random.Generator) -> Times:
-    return _strokes(time_s, int(generator.integers(4, 12)), (0.002, 0.008), generator) * _white(time_s, generator)
-
-
-def _clatter(time_s: Times, generator: np.random.Generator) -> Times:
-    """Knocks that ring, as of a door or of dishes: each the same few resonances."""
-    resonances_hz = generator.uniform(150, 3_000, (6, 1))
-    ringing = _mix(np.sin(2 * np.pi * resonances_hz * time_s)) + _white(time_s, generator)
-    return _strokes(time_s, int(generator.integers(1, 5)), (0.03, 0.15), generator) * ringing
-
-
-def _crackle(time_s: Times, generator: np.random.Generator) -> Times:
-    impulses = np.zeros(len(time_s))
-    where = generator.integers(len(time_s), size=generator.integers(10, 200))
-    impulses[where] = generator.standard_t(3, len(where))
-    return impulses
-
-
-def _alarm(time_s: Times, generator: np.random.Generator) -> Times:
-    """A tone that comes and goes."""
-    place = (time_s * generator.uniform(2, 8) + generator.random()) % 1
-    return np.sin(2 * np.pi * generator.uniform(800, 3_500) * time_s) * (place < generator.uniform(0.3, 0.7))
-
-
-def _music(time_s: Times, generator: np.random.Generator) -> Times:
-    """Tonic, subdominant, dominant and tonic, plucked."""
-    root_hz, beat_s = generator.uniform(110, 330), float(time_s[-1]) / 4
-    chord = np.minimum(time_s // beat_s, 3).astype(int)
-    semitones = np.array([[0, 4, 7], [5, 9, 12], [7, 11, 14], [0, 4, 7]])[chord].T
-    pitches_hz = root_hz * 2 ** (semitones / 12)
-    notes = _mix(np.array([np.sin(2 * np.pi * partial * pitches_hz * time_s) / partial for partial in range(1, 7)]))
-    return _mix(notes) * np.exp(-(time_s % beat_s) / generator.uniform(0.1, 0.5))
-
-
-def _engine(time_s: Times, generator: np.random.Generator) -> Times:
-    """Harmonics of a speed that changes, the strokes heard in their level."""
-    turns = generator.uniform(25, 90) * (time_s + generator.uniform(-0.3, 0.3) * np.square(time_s) / 2)
-    harmonics = np.arange(1, 25)[:, np.newaxis]
-    phases = generator.uniform(0, 2 * np.pi, harmonics.shape)
-    tone = _mix(np.sin(2 * np.pi * harmonics * turns + phases) / np.sqrt(harmonics))
-    return tone * (1 + generator.uniform(0.5, 1) * np.sin(np.pi * turns))
-
-
-# Kinds of noise heard around devices that neither `_BACKGROUNDS` nor `coloured_noise` are like. They tell what a
-# recogniser makes of noise it doesn't know: never train on them, nor choose anything by them.
-_NEVER_TRAINED_ON: dict[str, Callable[[Times, np.random.Generator], Times]] = {
-    "keyboard": _keyboard,
-    "clatter": _clatter,
-    "crackle": _crackle,
-    "alarm": _alarm,
-    "music": _music,
-    "engine": _engine,
-}
-
-
-def _strokes(time_s: Times, count: int, decays_s: tuple[float, float], generator: np.random.Generator) -> Times:
-    """Level of so many strokes at random times, each at once as loud as it gets and then decaying."""
-    after_s = time_s - generator.uniform(0, 0.8 * time_s[-1], (count, 1))
-    decays = np.exp(-np.maximum(after_s, 0) / generator.uniform(*decays_s, (count, 1)))
-    return _mix(generator.uniform(0.3, 1, (count, 1)) * decays * (after_s >= 0))
-
-
-def _mix(layers: Times) -> Times:
-    """Sound of all layers `(n, …, samples)` at once."""
-    return np.asarray(layers.sum(axis=0))
-
-
-def _white(time_s: Times, generator: np.random.Generator) -> Times:
-    return generator.standard_normal(len(time_s))
-
-
-def _unit_rms(samples: NDArray[np.floating]) -> Samples:
-    return np.asarray(samples / np.sqrt(np.mean(np.square(samples))), np.float32)
+    return unit_rms(noise * 10 ** (swell_db / 20))
