@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.peers BUILD`: it takes the clips, the features and the settings of a whole build. Each
 finished run leaves a file in `benchmarks/results/peers`; runs that have one are not made again. Ctrl-C ends it at any
-time, and the same command goes on. Without BUILD it only shows the table of the files.
+time, and the same command goes on. Without BUILD it only shows the tables of the files.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from rich.console import Console
 
 from benchmarks.peers import runs, tables
 from benchmarks.peers.recipes import PEERS
-from benchmarks.peers.runs import NAMES, OURS, PUBLISHED, Build, Run
+from benchmarks.peers.runs import NAMES, OURS, OWN, PUBLISHED, SMALL, Build, Run
 from benchmarks.peers.tables import Results
 from pipeline.errors import PipelineError
 
 RESULTS = Path(__file__).parents[1] / "results" / "peers"
 SEEDS = (1, 2, 3)
-BEST_PEERS = 2  # so many get all seeds, as ours does; the others one
-ROWS = [(OURS, OURS), *((name, recipe) for name in PEERS for recipe in (PUBLISHED, OURS))]
+ALWAYS_ALL_SEEDS = ((OURS, OURS), (SMALL, OURS))
+BEST_PEERS = 2  # so many get all seeds too; the others one
+ROWS = [*((name, OURS) for name in OWN), *((name, recipe) for name in PEERS for recipe in (PUBLISHED, OURS))]
 
 Row = tuple[str, str]  # name of a network, and a recipe
 
@@ -35,16 +36,16 @@ log = logging.getLogger("pipeline.peers")
 @click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="This network; give it for each.")
 @click.option("--recipe", "recipes", multiple=True, type=click.Choice((PUBLISHED, OURS)), help="By this recipe.")
 @click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="This seed, whatever the others do.")
-@click.option("--markdown", is_flag=True, help="The table for docs/benchmarks.md.")
+@click.option("--markdown", is_flag=True, help="The tables for docs/benchmarks.md.")
 def main(
     build: Path | None, names: tuple[str, ...], recipes: tuple[str, ...], seeds: tuple[int, ...], markdown: bool
 ) -> None:
-    """Train what isn't trained yet on the clips of BUILD, and show the table of all finished runs."""
+    """Train what isn't trained yet on the clips of BUILD, and show the tables of all finished runs."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("pipeline").setLevel(logging.INFO)
     rows = [(name, recipe) for name, recipe in ROWS if name in (names or NAMES) and recipe in (recipes or (recipe,))]
     if not rows:
-        raise click.UsageError(f"{OURS} has no published recipe")
+        raise click.UsageError(f"no published recipe has: {', '.join(names)}")
     try:
         results = make_all(runs.open_build(build), rows, seeds) if build else read_all()
     except PipelineError as error:
@@ -52,7 +53,7 @@ def main(
     if markdown:
         click.echo(tables.markdown(results))
     else:  # folded to less, the table is not readable
-        Console(width=max(200, Console().width)).print(tables.table(results))
+        Console(width=max(200, Console().width)).print(tables.tables(results))
 
 
 def make_all(build: Build, rows: Sequence[Row], seeds: Sequence[int]) -> Results:
@@ -69,14 +70,14 @@ def make_all(build: Build, rows: Sequence[Row], seeds: Sequence[int]) -> Results
 
 
 def planned(rows: Sequence[Row], seeds: Sequence[int], results: Results) -> list[Run]:
-    """The seeds that are given, or all of them for ours and the best peers and the first for the rest."""
-    best = {(OURS, OURS), *best_peers(results)}
+    """The seeds that are given, or all of them for ours, small and the best peers, and the first for the rest."""
+    best = {*ALWAYS_ALL_SEEDS, *best_peers(results)}
     return [Run(*row, seed) for seed in seeds or SEEDS for row in rows if seeds or seed == SEEDS[0] or row in best]
 
 
 def best_peers(results: Results) -> list[Row]:
     """The peers with the best validation accuracy, each by the recipe that suits it; none before all had a run."""
-    first = {row: results.get(Run(*row, SEEDS[0])) for row in ROWS if row[0] != OURS}
+    first = {row: results.get(Run(*row, SEEDS[0])) for row in ROWS if row[0] in PEERS}
     accuracy = {row: result["validation_accuracy"] for row, result in first.items() if result}
     if len(accuracy) < len(first):
         return []

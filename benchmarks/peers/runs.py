@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import logging
 import multiprocessing
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.machine import cpu
+from benchmarks.machine import cores, cpu
 from benchmarks.peers.recipes import PEERS
 from pipeline import config, receipt
-from pipeline.config import Settings
+from pipeline.config import SILENCE, Model, Settings
 from pipeline.corpora import manifest, shards
 from pipeline.corpora.process import in_fresh_process
-from pipeline.device.interpreter import Network
+from pipeline.device.interpreter import WAVEFORM, Network
 from pipeline.errors import PipelineError, StaleInput
-from pipeline.network import batches, convert, model
+from pipeline.network import batches, convert, model, waveform
 from pipeline.network.engine import tf_keras
 from pipeline.receipt import Receipt
 from pipeline.stages import evaluate, features, train
+from pipeline.stages.evaluate import Examples
 
 OURS, PUBLISHED = "ours", "published"  # recipes; `ours` is also the name of our network
-NAMES = (OURS, *PEERS)
-FORMAT = 1  # raise it when a network, a recipe's optimiser or what is measured changes
+SMALL, LARGE = "small", "large"  # ours in other sizes
+OWN = (OURS, SMALL, LARGE)
+NAMES = (*OWN, *PEERS)
+PARAMS = Path(__file__).parents[2] / "params"
+FLOAT, DYNAMIC, INT8, PHONE = "float", "dynamic", "int8", "phone"  # files; `phone` takes sound, and is of our networks
+FORMAT = 2  # raise it when a network, a recipe's optimiser or what is measured changes
 _CALIBRATION_CLIPS = 500
 _BROKEN_OFF = "the TFLite converter broke off; is the disk full, or the folder for temporary files? run it again"
 
@@ -77,8 +86,8 @@ def open_build(folder: Path) -> Build:
 def inputs_of(run: Run, build: Build) -> dict[str, str]:
     """Digests of all that a run's figures depend on, but for its seed."""
     settings = _settings_of(dataclasses.replace(run, seed=0), build)
-    # The section `model` is of our network alone.
-    sections = ("audio", "features", "augment", "train", *(["model"] if run.name == OURS else []))
+    # The section `model` is of our networks alone.
+    sections = ("audio", "features", "augment", "train", *(["model"] if run.name in OWN else []))
     content = {
         "formats": [FORMAT, *(receipt.STAGES[stage].format for stage in ("features", "train"))],
         **{name: settings.section(name) for name in sections},
@@ -111,21 +120,29 @@ def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
     examples = _features_of(run, build, settings)
     if not _is_made(settings, features=examples, train=folder):
         tf_keras.backend.clear_session()  # of the networks trained before in this process
-        architecture = partial(model.build, settings.model) if run.name == OURS else PEERS[run.name].architecture
+        architecture = partial(model.build, settings.model) if run.name in OWN else PEERS[run.name].architecture
         optimizer = train.adamw if run.recipe == OURS else PEERS[run.name].published.optimizer
         train.train_network(settings, examples, folder, architecture, optimizer)
-    result = {**dataclasses.asdict(run), "inputs": inputs_of(run, build), **_figures(run, settings, examples, folder)}
-    _write_whole(results / f"{run}.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    figures = _figures(run, build.folder / "corpus", settings, examples, folder)
+    result = {**dataclasses.asdict(run), "inputs": inputs_of(run, build), **figures}
+    _write_whole(results / f"{run}.json", _dump(result))
     shutil.rmtree(folder)
     return result
+
+
+def size(name: str) -> Model:
+    """Our network as `params/<name>.toml` has it."""
+    return config.load(PARAMS / f"{name}.toml").model
 
 
 # --- parts ---
 
 
 def _settings_of(run: Run, build: Build) -> Settings:
-    """The build's settings, or those of a paper for the build's clips."""
+    """The build's settings, with another size of our network where asked; or those of a paper."""
     settings = build.settings
+    if run.name in (SMALL, LARGE):
+        settings = dataclasses.replace(settings, model=size(run.name))
     if run.recipe == PUBLISHED:
         clips = {name: settings.section(name) for name in ("audio", "corpus")}
         settings = config.load(PEERS[run.name].published.path, **clips)
@@ -133,13 +150,23 @@ def _settings_of(run: Run, build: Build) -> Settings:
 
 
 def _features_of(run: Run, build: Build, settings: Settings) -> Path:
-    """Folder of the features that a recipe asks for; made where they aren't there."""
+    """Folder of the features that a recipe asks for; made where they aren't there, by one process at a time."""
     if run.recipe == OURS:
         return build.folder / "features"
     folder = build.work / "features" / PEERS[run.name].published.settings
-    if not _is_made(settings, corpus=build.folder / "corpus", features=folder):
-        log.info("%s: %s", folder, features.run(settings, build.folder / "corpus", folder))
+    with _held(folder.with_name(folder.name + ".lock")):
+        if not _is_made(settings, corpus=build.folder / "corpus", features=folder):
+            log.info("%s: %s", folder, features.run(settings, build.folder / "corpus", folder))
     return folder
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the file; it is let go when the block or the process ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _is_made(settings: Settings, **folders: Path) -> bool:
@@ -150,31 +177,62 @@ def _is_made(settings: Settings, **folders: Path) -> bool:
     return True
 
 
-def _figures(run: Run, settings: Settings, examples: Path, folder: Path) -> dict[str, Any]:
+def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder: Path) -> dict[str, Any]:
     """All that the tables show. The test split is looked at here, and nowhere else."""
-    network = model.load(folder / train.MODEL)
-    clips, index = shards.read(examples / manifest.TESTING).originals()
-    found = network.predict(clips, batch_size=256, verbose=0).argmax(axis=1)
+    context, path = multiprocessing.get_context("spawn"), folder / train.MODEL
+    contents = in_fresh_process(context, _BROKEN_OFF, _convert, run, path, examples, settings)
+    networks = _networks(run, contents, examples)
+    network, test = model.load(path), _test_clips(corpus, examples, settings)
+    found = network.predict(test.mfcc, batch_size=256, verbose=0).argmax(axis=1)
     history = train.read_history(folder)
     best = history[train.best_epoch(history)]
-    files = in_fresh_process(
-        multiprocessing.get_context("spawn"), _BROKEN_OFF, _convert, folder / train.MODEL, examples, run.seed
-    )
     published = PEERS[run.name].published if run.recipe == PUBLISHED else None
     return {
-        "labels": manifest.read_labels(examples),
-        "clips": {"validation": len(shards.read(examples / manifest.VALIDATION).index), "testing": len(clips)},
+        "clips": {"validation": len(shards.read(examples / manifest.VALIDATION).index), "testing": len(test.clips)},
         "windows": len(shards.read(examples / manifest.TRAINING).index),
         "epochs": len(history),
         "epochs_at_most": settings.train.epochs,
         "published": [published.epochs, published.clips] if published else None,
         "validation_accuracy": best["val_accuracy"],
-        "test_accuracy": float((found == index[:, shards.LABEL]).mean()),
+        "test_accuracy": float((found == test.truth).mean()),
         "parameters": parameters(network),
-        "bytes": {name: len(content) for name, content in files.items()},
-        "latency_ms": evaluate.latency_ms(Network(files["float"], str(run)), list(clips)),
+        "files": {kind: _file_figures(len(contents[kind]), file, test, found) for kind, file in networks.items()},
+        "latency_ms": evaluate.latency_ms(networks[FLOAT], list(test.mfcc)),
         "training_s": sum(epoch["seconds"] for epoch in history),
         "cpu": cpu(),
+        "cores": cores(),
+        **_errors(test, found, manifest.read_labels(examples)),
+    }
+
+
+def _test_clips(corpus: Path, examples: Path, settings: Settings) -> Examples:
+    clips = manifest.read(corpus)
+    mfcc, index = shards.read(examples / manifest.TESTING).originals()
+    chosen = [clips[number] for number in index[:, shards.CLIP]]
+    return Examples(corpus, settings.audio, chosen, mfcc, index[:, shards.LABEL])
+
+
+def _networks(run: Run, contents: dict[str, bytes], examples: Path) -> dict[str, Network]:
+    """The files in TFLite's interpreter, each told what it takes."""
+    takes = {INT8: {"normaliser": shards.read_normaliser(examples)}, PHONE: {"takes": WAVEFORM}}
+    return {kind: Network(content, f"{run}, {kind}", **takes.get(kind, {})) for kind, content in contents.items()}
+
+
+def _file_figures(size_bytes: int, file: Network, test: Examples, keras: NDArray) -> dict[str, Any]:
+    """Size and accuracy of a file, and to how many clips it gives another label than Keras does."""
+    found = np.array([file.scores(window).argmax() for window in test.windows(file.takes)])
+    accuracy, changed = float((found == test.truth).mean()), int((found != keras).sum())
+    return {"bytes": size_bytes, "test_accuracy": accuracy, "labels_changed": changed}
+
+
+def _errors(test: Examples, found: NDArray, labels: list[str]) -> dict[str, Any]:
+    """Each wrong clip as its word, its speaker and the label that was found, and what gives rates of them."""
+    counts = np.bincount(test.truth, minlength=len(labels)).tolist()
+    wrong = np.flatnonzero(found != test.truth)
+    return {
+        "labels": dict(zip(labels, counts, strict=True)),
+        "speakers": len({clip.speaker for clip in test.clips if clip.label != SILENCE}),
+        "errors": [[test.clips[n].word, test.clips[n].speaker, labels[found[n]]] for n in wrong],
     }
 
 
@@ -183,18 +241,26 @@ def parameters(network: tf_keras.Model) -> int:
     return sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
 
 
-def _convert(path: Path, examples: Path, seed: int) -> dict[str, bytes]:
-    """The files that take MFCC, as the stage `export` makes them."""
+def _convert(run: Run, path: Path, examples: Path, settings: Settings) -> dict[str, bytes]:
+    """The files as the stage `export` makes them, of scores that are not calibrated: that changes no label."""
     network, training = model.load(path), shards.read(examples / manifest.TRAINING)
     mean, std = shards.read_normaliser(examples)
     originals = np.flatnonzero(training.index[:, shards.COPY] == 0)
-    rows = np.random.default_rng(seed).permutation(originals)[:_CALIBRATION_CLIPS]
+    rows = np.random.default_rng(run.seed).permutation(originals)[:_CALIBRATION_CLIPS]
     calibration = (batches.gather(training.mfcc, rows) - mean) / std
-    return {
-        "float": convert.to_float(network),
-        "dynamic": convert.to_dynamic_range(network),
-        "int8": convert.to_int8(model.after_normaliser(network), calibration),
+    files = {
+        FLOAT: convert.to_float(network),
+        DYNAMIC: convert.to_dynamic_range(network),
+        INT8: convert.to_int8(model.after_normaliser(network), calibration),
     }
+    if run.name in OWN:
+        files[PHONE] = waveform.with_int8_weights(waveform.to_waveform(network, settings.audio, settings.features))
+    return files
+
+
+def _dump(result: dict[str, Any]) -> str:
+    """JSON with a line for each key: the errors are a long list of short ones."""
+    return "{\n" + ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items()) + "\n}\n"
 
 
 def _write_whole(path: Path, content: str) -> None:

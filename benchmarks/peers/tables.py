@@ -1,74 +1,185 @@
-"""The table of finished runs, from their files alone: for a person, and as Markdown."""
+"""The tables of finished runs, from their files alone, for a person and as Markdown; and what they come to."""
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
+from rich import box
+from rich.console import Group
 from rich.table import Table
 
-from benchmarks.peers.runs import NAMES, OURS, PUBLISHED, Run
+from benchmarks.peers.recipes import PEERS
+from benchmarks.peers.runs import DYNAMIC, INT8, NAMES, OURS, OWN, PHONE, PUBLISHED, Run
+from pipeline.config import SILENCE, UNKNOWN
 
 Results = Mapping[Run, dict[str, Any]]
 
 LEFT = ("network", "recipe")  # the other columns are numbers
 COLUMNS = (
-    *LEFT, "seeds", "test accuracy", "95 % interval", "validation", "parameters", "float", "dynamic", "int8", "latency",
+    *LEFT, "seeds", "test accuracy", "95 % interval", "validation", "int8 accuracy",
+    "labels changed: dynamic / int8 / phone", "parameters", "size: float / dynamic / int8 / phone", "latency",
     "epochs × windows", "as published", "training",
 )  # fmt: skip
+ERRORS = "errors left: share of all (of the label's clips)"
+DIFFERENCES = "ours − peer, points of test accuracy:"
+_WORST_SPEAKERS = 3  # so many are named
 
 
-def table(results: Results) -> Table:
-    view = Table(title=about(results), title_justify="left")
-    for column in COLUMNS:
-        view.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True)
-    for row in rows(results):
-        view.add_row(*row)
-    return view
+def tables(results: Results) -> Group:
+    """All that there is to show, for a terminal."""
+    shown: list[Any] = [_view(about(results), COLUMNS, rows(results), LEFT)]
+    if own := _own(results):
+        shown.append(_view(ERRORS, error_columns(own), error_rows(own), ("",)))
+    return Group(*shown, *verdict(results))
 
 
 def markdown(results: Results) -> str:
-    rules = ["---" if column in LEFT else "---:" for column in COLUMNS]
-    lines = ["| " + " | ".join(row) + " |" for row in (COLUMNS, rules, *rows(results))]
-    return "\n".join([about(results) + ":", "", *lines])
+    """The same for docs/benchmarks.md."""
+    parts = [about(results) + ":", _lines(COLUMNS, rows(results), LEFT)]
+    if own := _own(results):
+        parts += [ERRORS[0].upper() + ERRORS[1:] + ":", _lines(error_columns(own), error_rows(own), ("",))]
+    if said := verdict(results):
+        parts += [said[0], "\n".join(f"- {line}" for line in said[1:])]
+    return "\n\n".join(parts)
 
 
 def about(results: Results) -> str:
     """What the figures are of; one thing, since runs on other clips are never in one table."""
     any_run = next(iter(results.values()))
-    machines = " and ".join(sorted({result["cpu"] for result in results.values()}))
+    machines = " and ".join(sorted({f"{result['cpu']}, cores: {result['cores']}" for result in results.values()}))
     clips = " and ".join(f"{count:,} for {split}" for split, count in any_run["clips"].items())
     return f"{len(any_run['labels'])} labels, clips: {clips}; times are of {machines}"
+
+
+# --- accuracy, sizes, times ---
 
 
 def rows(results: Results) -> list[list[str]]:
     """The cells of the table: a row for each network and recipe, over all its seeds."""
     order = [(name, recipe) for name in NAMES for recipe in (PUBLISHED, OURS)]
-    seeds = {row: [result for run, result in results.items() if (run.name, run.recipe) == row] for row in order}
-    return [_row(*row, of_row) for row, of_row in seeds.items() if of_row]
+    return [_row(*row, seeds) for row in order if (seeds := _seeds(results, *row))]
 
 
 def _row(name: str, recipe: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
-    def mean(key: str) -> float:
-        return float(np.mean([result[key] for result in seeds]))
-
     accuracies, one = [result["test_accuracy"] for result in seeds], seeds[0]
     spread = f" ± {100 * np.std(accuracies, ddof=1):.2f}" if len(seeds) > 1 else ""
     clips = one["clips"]["testing"]
-    interval = scipy.stats.binomtest(round(mean("test_accuracy") * clips), clips).proportion_ci(method="wilson")
+    interval = scipy.stats.binomtest(round(_mean(seeds) * clips), clips).proportion_ci(method="wilson")
     return [
         name,
         recipe,
         str(len(seeds)),
-        f"{100 * mean('test_accuracy'):.2f}{spread} %",
+        f"{100 * _mean(seeds):.2f}{spread} %",
         f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %",
-        f"{100 * mean('validation_accuracy'):.2f} %",
+        f"{100 * _mean(seeds, 'validation_accuracy'):.2f} %",
+        f"{100 * np.mean([result['files'][INT8]['test_accuracy'] for result in seeds]):.2f} %",
+        " / ".join(_changed(seeds, kind) for kind in (DYNAMIC, INT8, PHONE) if kind in one["files"]) + " %",
         f"{one['parameters']:,}",
-        *(f"{one['bytes'][kind] / 1e3:.0f} kB" for kind in ("float", "dynamic", "int8")),
-        f"{mean('latency_ms'):.2f} ms",
-        f"{mean('epochs'):.0f} × {one['windows']:,}",
+        " / ".join(f"{file['bytes'] / 1e3:.0f}" for file in one["files"].values()) + " kB",
+        f"{_mean(seeds, 'latency_ms'):.2f} ms",
+        f"{_mean(seeds, 'epochs'):.0f} × {one['windows']:,}",
         "{:,} × {:,}".format(*one["published"]) if one["published"] else "",
-        f"{mean('training_s'):.0f} s",
+        f"{_mean(seeds, 'training_s'):.0f} s",
     ]
+
+
+def _changed(seeds: Sequence[dict[str, Any]], kind: str) -> str:
+    """Percent of the clips of all seeds that a file gives another label than Keras."""
+    clips = sum(result["clips"]["testing"] for result in seeds)
+    return f"{100 * sum(result['files'][kind]['labels_changed'] for result in seeds) / clips:.2f}"
+
+
+# --- the errors that are left ---
+
+
+def error_columns(own: Mapping[str, list[dict[str, Any]]]) -> list[str]:
+    return ["", *(f"{name} (seeds: {len(seeds)})" for name, seeds in own.items())]
+
+
+def error_rows(own: Mapping[str, list[dict[str, Any]]]) -> list[list[str]]:
+    """What is wrong of each label and of the worst speakers, the errors of all seeds of a network together."""
+    columns = [_error_cells(seeds) for seeds in own.values()]
+    return [[name, *(column[name] for column in columns)] for name in columns[0]]
+
+
+def _error_cells(seeds: Sequence[dict[str, Any]]) -> dict[str, str]:
+    clips = seeds[0]["labels"]
+    errors = [error for result in seeds for error in result["errors"]]
+    of_label = Counter(word if word in clips else UNKNOWN for word, _, _ in errors)
+    of_speaker = Counter(speaker for word, speaker, _ in errors if word != SILENCE).most_common()
+    tenth = of_speaker[: math.ceil(len(of_speaker) / 10)]
+
+    def share(count: int) -> str:
+        return f"{100 * count / max(len(errors), 1):.1f} %"
+
+    return {
+        "errors": f"{len(errors):,}",
+        **{
+            label: f"{share(of_label[label])} ({100 * of_label[label] / (count * len(seeds)):.1f} %)"
+            for label, count in clips.items()
+            if count
+        },
+        "speakers with errors": f"{len(of_speaker)} of {seeds[0]['speakers']}",
+        "worst tenth of these": share(sum(count for _, count in tenth)),
+        "worst speakers": ", ".join(f"{speaker} {share(count)}" for speaker, count in of_speaker[:_WORST_SPEAKERS]),
+    }
+
+
+# --- what it comes to ---
+
+
+def verdict(results: Results) -> list[str]:
+    """Whether our network beats each peer by the peer's recipe, and by ours each peer of at most its size."""
+    ours = _seeds(results, OURS, OURS)
+    compared = {
+        (name, recipe): round(100 * (_mean(ours) - _mean(seeds)), 2)
+        for name in PEERS
+        for recipe in (PUBLISHED, OURS)
+        if ours
+        and (seeds := _seeds(results, name, recipe))
+        and (recipe == PUBLISHED or seeds[0]["parameters"] <= ours[0]["parameters"])
+    }
+    if not compared:
+        return []
+    beaten = sum(difference > 0 for difference in compared.values())
+    lines = [
+        f"{name}, recipe {recipe}: {difference:+.2f}{'' if difference > 0 else ', not beaten'}"
+        for (name, recipe), difference in compared.items()
+    ]
+    return [DIFFERENCES, *lines, f"{beaten} of {len(compared)} are beaten; by our recipe, only peers no larger count"]
+
+
+# --- parts ---
+
+
+def _seeds(results: Results, name: str, recipe: str) -> list[dict[str, Any]]:
+    return [result for run, result in results.items() if (run.name, run.recipe) == (name, recipe)]
+
+
+def _own(results: Results) -> dict[str, list[dict[str, Any]]]:
+    return {name: seeds for name in OWN if (seeds := _seeds(results, name, OURS))}
+
+
+def _mean(seeds: Sequence[dict[str, Any]], key: str = "test_accuracy") -> float:
+    return float(np.mean([result[key] for result in seeds]))
+
+
+def _view(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[str]) -> Table:
+    view = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
+    for column, *below in zip(columns, *cells, strict=True):  # a heading is folded to the width of its figures
+        heading = textwrap.fill(column, max(map(len, below)) or 1, break_long_words=False)
+        view.add_column(heading, justify="left" if column in left else "right", no_wrap=True)
+    for row in cells:
+        view.add_row(*row)
+    return view
+
+
+def _lines(columns: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[str]) -> str:
+    rules = ["---" if column in left else "---:" for column in columns]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rules, *cells))
