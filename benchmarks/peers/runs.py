@@ -182,7 +182,7 @@ def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder:
     context, path = multiprocessing.get_context("spawn"), folder / train.MODEL
     contents = in_fresh_process(context, _BROKEN_OFF, _convert, run, path, examples, settings)
     networks = _networks(run, contents, examples)
-    network, test = model.load(path), _test_clips(corpus, examples, settings)
+    network, test = model.load(path), evaluate.examples_of(corpus, examples / manifest.TESTING, settings)
     found = network.predict(test.mfcc, batch_size=256, verbose=0).argmax(axis=1)
     history = train.read_history(folder)
     best = history[train.best_epoch(history)]
@@ -203,13 +203,6 @@ def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder:
         "cores": cores(),
         **_errors(test, found, manifest.read_labels(examples)),
     }
-
-
-def _test_clips(corpus: Path, examples: Path, settings: Settings) -> Examples:
-    clips = manifest.read(corpus)
-    mfcc, index = shards.read(examples / manifest.TESTING).originals()
-    chosen = [clips[number] for number in index[:, shards.CLIP]]
-    return Examples(corpus, settings.audio, chosen, mfcc, index[:, shards.LABEL])
 
 
 def _networks(run: Run, contents: dict[str, bytes], examples: Path) -> dict[str, Network]:

@@ -75,7 +75,7 @@ def run(
         metrics["temperature"] = json.loads((quantize / calibrate.TEMPERATURE).read_text(encoding="utf-8"))
         known = (manifest.TESTING, manifest.OFFICIAL, manifest.OTHERS)
         splits = [split for split in known if (features / split).is_dir()]
-        tests = {split: _examples(corpus, features / split, settings) for split in splits}
+        tests = {split: examples_of(corpus, features / split, settings) for split in splits}
         scores = {split: _score(examples, models, networks) for split, examples in tests.items()}
         for split in (split for split in splits if split != manifest.OTHERS):
             metrics["splits"][split] = _figures(scores[split], tests[split], labels)
@@ -153,7 +153,8 @@ def _table_without_keywords(metrics: dict[str, Any]) -> Table:
     return view
 
 
-def _examples(corpus: Path, features: Path, settings: Settings) -> Examples:
+def examples_of(corpus: Path, features: Path, settings: Settings) -> Examples:
+    """The clips of the split whose features are in `features`."""
     clips = manifest.read(corpus)
     mfcc, index = shards.read(features).originals()
     chosen = [clips[number] for number in index[:, shards.CLIP]]
