@@ -10,7 +10,7 @@ import soundfile
 from scipy import signal
 
 from pipeline import config
-from pipeline.corpora import noise
+from pipeline.corpora import noise, noise_kinds
 from pipeline.corpora.manifest import SPLITS, TESTING, TRAINING, VALIDATION
 from pipeline.device import audio
 from pipeline.errors import AudioError
@@ -31,7 +31,7 @@ def write_ramp(path: Path, seconds: float, rate_hz: int = RATE_HZ) -> Path:
 
 @pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
 def test_the_spectrum_falls_with_the_exponent(exponent: float) -> None:
-    samples = noise.coloured_noise(2**17, exponent, np.random.default_rng(1))
+    samples = noise_kinds.coloured_noise(2**17, exponent, np.random.default_rng(1))
     frequencies, density = signal.welch(samples, nperseg=4096)
     band = (frequencies > 0.004) & (frequencies < 0.45)
     slope, _ = np.polyfit(np.log(frequencies[band]), np.log(density[band]), 1)
@@ -40,7 +40,7 @@ def test_the_spectrum_falls_with_the_exponent(exponent: float) -> None:
 
 @pytest.mark.parametrize("samples", [2, 999, 16_000])
 def test_coloured_noise_has_unit_rms_and_no_constant_part(samples: int) -> None:
-    made = noise.coloured_noise(samples, 1.5, np.random.default_rng(2))
+    made = noise_kinds.coloured_noise(samples, 1.5, np.random.default_rng(2))
     assert (made.dtype, made.shape) == (np.float32, (samples,))
     assert np.sqrt(np.mean(np.square(made))) == pytest.approx(1, abs=1e-4)
     assert abs(made.mean()) < 1e-4
@@ -191,3 +191,32 @@ def test_noise_never_trained_on_is_what_its_name_says(tmp_path: Path) -> None:
         assert tonal[kind] > 0.6
     for kind in ("keyboard", "crackle"):
         assert tonal[kind] < 0.15
+
+
+# --- other kinds in training ---
+
+
+def test_training_alone_gets_other_kinds_of_noise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence of validation and testing stays what the protocol says."""
+
+    def tone(time_s: noise_kinds.Times, generator: np.random.Generator) -> noise_kinds.Times:
+        return np.sin(2 * np.pi * 1_000 * time_s)
+
+    monkeypatch.setattr(noise_kinds, "TRAINED_ON", (tone,))
+    tones = {}
+    for split in SPLITS:
+        clips = [soundfile.read(p)[0] for p in noise.silence_clips(100, [], tmp_path, split, config.load())]
+        spectra = [np.abs(np.fft.rfft(samples)) for samples in clips]
+        tones[split] = sum(spectrum.argmax() == 1_000 for spectrum in spectra)
+    assert tones[TRAINING] == pytest.approx(100 * noise.KINDS_SHARE, abs=15)
+    assert tones[VALIDATION] == tones[TESTING] == 0
+
+
+@pytest.mark.parametrize("kind", noise_kinds.TRAINED_ON)
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000])
+def test_a_kind_of_noise_is_heard_and_each_time_another(kind: noise_kinds.Kind, rate_hz: int) -> None:
+    time_s = np.arange(rate_hz) / rate_hz
+    sounds = np.array([kind(time_s, np.random.default_rng(seed)) for seed in range(50)])
+    assert np.isfinite(sounds).all()
+    assert sounds.std(axis=1).min() > 0.01
+    assert len(np.unique(sounds, axis=0)) == 50
