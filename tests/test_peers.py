@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import hashlib
 import io
 import json
 import re
@@ -17,26 +16,25 @@ from typing import Any
 import librosa
 import numpy as np
 import pytest
+import tones
 from click.testing import CliRunner
 from rich.console import Console
+from tones import CLIPS, RATE_HZ
 
+from benchmarks import trainings
 from benchmarks.peers import __main__ as benchmark
 from benchmarks.peers import networks, recipes, runs, tables
 from benchmarks.peers.recipes import PEERS
 from benchmarks.peers.runs import LARGE, OURS, OWN, PUBLISHED, SMALL, Run
-from pipeline import config, receipt
-from pipeline.config import SILENCE, UNKNOWN, Audio, Features, Model, Train, load
-from pipeline.corpora import manifest
-from pipeline.corpora.manifest import SPLITS, Clip, Found
-from pipeline.device import audio
+from benchmarks.trainings import open_build
+from pipeline import config
+from pipeline.config import Audio, Features, Model, Train, load
 from pipeline.device.interpreter import Network
 from pipeline.device.mfcc import mfcc
 from pipeline.errors import SettingsError
 from pipeline.network import convert, model
 from pipeline.network.engine import tf, tf_keras
-from pipeline.stages import features, train
-
-RATE_HZ = Audio().sample_rate_hz
+from pipeline.stages import train
 
 
 def build_peer(name: str, frames: int, n_mfcc: int, labels: int) -> tf_keras.Model:
@@ -68,7 +66,7 @@ PUBLISHED_COUNTS = {
 @pytest.mark.parametrize("name", PEERS)
 def test_a_peer_has_as_many_parameters_as_published(name: str) -> None:
     *shape, expected = COUNTS[name]
-    count = runs.parameters(build_peer(name, *shape))
+    count = trainings.parameters(build_peer(name, *shape))
     assert count == expected
     for published, tolerance in PUBLISHED_COUNTS[name]:
         assert abs(count - published) <= tolerance
@@ -157,7 +155,7 @@ def build_ours(name: str, labels: int) -> tf_keras.Model:
 def test_our_networks_keep_within_their_sizes(name: str) -> None:
     """With two labels more than the eight words' ten."""
     at_least, at_most = SIZES[name]
-    assert at_least <= runs.parameters(build_ours(name, 12)) <= at_most
+    assert at_least <= trainings.parameters(build_ours(name, 12)) <= at_most
 
 
 @pytest.mark.parametrize("name", [SMALL, LARGE])
@@ -165,7 +163,7 @@ def test_a_size_changes_nothing_but_the_network(name: str) -> None:
     path = runs.PARAMS / f"{name}.toml"
     text = path.read_text(encoding="utf-8")
     assert tomllib.loads(text).keys() == {"model"}
-    assert f"# {runs.parameters(build_ours(name, 10)):,} parameters for ten labels" in text
+    assert f"# {trainings.parameters(build_ours(name, 10)):,} parameters for ten labels" in text
 
 
 @pytest.mark.slow
@@ -222,35 +220,10 @@ def test_weight_decay_shrinks_as_much_as_in_a_gradient_with_momentum() -> None:
 
 # --- the runner ---
 
-CLIPS = {SILENCE: 2, UNKNOWN: 2, "low": 4, "high": 4}  # in each split
-PITCH_HZ = {UNKNOWN: 900, "low": 200, "high": 3_000}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A build of tones, as far as the benchmark needs it."""
-    folder = tmp_path_factory.mktemp("peers")
-    settings = load(
-        augment={"copies": 1, "fragments": 0, "talk_percent": 0.0},
-        model={"conv_filters": 4, "lstm_units": [3], "attention_units": 2},
-        train={"epochs": 1},
-    )
-    generator, clips = np.random.default_rng(0), []
-    time_s = np.arange(RATE_HZ) / RATE_HZ
-    with receipt.making(folder / "corpus", "corpus", settings) as work:
-        for split in SPLITS:
-            for label, count in CLIPS.items():
-                for take in range(count):
-                    tone = 0.3 * np.sin(2 * np.pi * PITCH_HZ.get(label, 0) * time_s)
-                    path = work / f"{split}-{label}-{take}.wav"
-                    audio.write(path, (tone + generator.normal(0, 0.01, RATE_HZ)).astype(np.float32), RATE_HZ)
-                    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-                    clips.append(Clip(path.name, label, "someone", split, "made", label, digest))
-        manifest.write(work, clips, list(CLIPS))
-        manifest.write_about(work, Found(("low", "high"), [], licence="none"))
-    features.run(settings, folder / "corpus", folder / "features")
-    train.run(settings, folder / "features", folder / "train")
-    return folder
+    return tones.make_build(tmp_path_factory.mktemp("peers"))
 
 
 @pytest.fixture
@@ -296,7 +269,7 @@ def test_finished_runs_are_not_made_again_and_those_of_other_inputs_are(
     folder: Path, results: Path, trained: list[Path], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    build = runs.open_build(folder)
+    build = open_build(folder)
     made = benchmark.make_all(build, BOTH, [])
     files = contents(results)
     assert set(files) == {"rnn-published-1.json", "rnn-ours-1.json"}
@@ -339,7 +312,7 @@ def test_our_network_has_a_file_that_hears_the_clips_themselves(
     folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "size", lambda name: Model(conv_filters=3, lstm_units=(2,), attention_units=2))
-    build = runs.open_build(folder)
+    build = open_build(folder)
     made = benchmark.make_all(build, [(SMALL, OURS)], [1])[Run(SMALL, OURS, 1)]
     phone, reference = made["files"]["phone"], made["files"]["float"]
     assert phone["bytes"] > 0
@@ -352,7 +325,7 @@ def test_our_network_has_a_file_that_hears_the_clips_themselves(
 def test_each_size_of_ours_depends_on_its_own_network_and_a_peer_on_none(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build, runs_of = runs.open_build(folder), [Run(name, OURS, 1) for name in (OURS, SMALL, LARGE, "lstm")]
+    build, runs_of = open_build(folder), [Run(name, OURS, 1) for name in (OURS, SMALL, LARGE, "lstm")]
     before = [runs.inputs_of(run, build) for run in runs_of]
     assert len({inputs["settings"] for inputs in before}) == 4
     with monkeypatch.context() as resized:
@@ -369,9 +342,9 @@ def test_each_size_of_ours_depends_on_its_own_network_and_a_peer_on_none(
 def test_features_of_a_paper_are_made_by_one_process_at_a_time(
     folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    build, run, begun = runs.open_build(folder), Run("lstm", PUBLISHED, 1), threading.Event()
-    monkeypatch.setattr(runs, "_is_made", lambda *_, **__: begun.set() or True)
-    lock = build.work / "features" / "hello_edge.lock"
+    build, run, begun = open_build(folder), Run("lstm", PUBLISHED, 1), threading.Event()
+    monkeypatch.setattr(trainings, "is_made", lambda *_, **__: begun.set() or True)
+    lock = build.folder / runs.WORK / "features" / "hello_edge.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -396,7 +369,7 @@ def test_a_run_that_was_killed_at_its_end_leaves_no_half_file_and_is_not_trained
         return original(self, target)
 
     original = Path.rename
-    build, seed = runs.open_build(folder), [7]
+    build, seed = open_build(folder), [7]
     with monkeypatch.context() as killing:
         killing.setattr(Path, "rename", killed)
         with pytest.raises(Killed):
@@ -426,7 +399,7 @@ def test_a_run_killed_between_two_epochs_goes_on_there(
         ended.append(epoch)
 
     monkeypatch.setattr(train.Keeper, "on_epoch_end", noted)
-    build = runs.open_build(folder)
+    build = open_build(folder)
     with pytest.raises(Killed):
         benchmark.make_all(build, BOTH[:1], [3])
     result = benchmark.make_all(build, BOTH[:1], [3])[Run("rnn", PUBLISHED, 3)]
@@ -442,7 +415,7 @@ def test_conversion_is_done_in_a_process_of_its_own(
         raise Killed
 
     monkeypatch.setattr(runs.convert, "to_int8", killed)  # in this process, where nothing is converted
-    made = benchmark.make_all(runs.open_build(folder), [(OURS, OURS)], [1])
+    made = benchmark.make_all(open_build(folder), [(OURS, OURS)], [1])
     assert made[Run(OURS, OURS, 1)]["files"]["int8"]["bytes"] > 0
 
 

@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from benchmarks import trainings, views
 from benchmarks.peers import runs, tables
 from benchmarks.peers.recipes import PEERS
-from benchmarks.peers.runs import NAMES, OURS, OWN, PUBLISHED, SMALL, Build, Run
+from benchmarks.peers.runs import NAMES, OURS, OWN, PUBLISHED, SMALL, Run
 from benchmarks.peers.tables import Results
+from benchmarks.trainings import Build, open_build, read_comparable, read_results
 from pipeline.errors import PipelineError
 
 RESULTS = Path(__file__).parents[1] / "results" / "peers"
@@ -41,19 +42,18 @@ def main(
     build: Path | None, names: tuple[str, ...], recipes: tuple[str, ...], seeds: tuple[int, ...], markdown: bool
 ) -> None:
     """Train what isn't trained yet on the clips of BUILD, and show the tables of all finished runs."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    logging.getLogger("pipeline").setLevel(logging.INFO)
+    trainings.show_progress()
     rows = [(name, recipe) for name, recipe in ROWS if name in (names or NAMES) and recipe in (recipes or (recipe,))]
     if not rows:
         raise click.UsageError(f"no published recipe has: {', '.join(names)}")
     try:
-        results = make_all(runs.open_build(build), rows, seeds) if build else read_all()
+        results = make_all(open_build(build), rows, seeds) if build else read_comparable(RESULTS, Run)
     except PipelineError as error:
         raise click.ClickException(str(error)) from None
     if markdown:
         click.echo(tables.markdown(results))
-    else:  # folded to less, the table is not readable
-        Console(width=max(200, Console().width)).print(tables.tables(results))
+    else:
+        views.show(tables.tables(results))
 
 
 def make_all(build: Build, rows: Sequence[Row], seeds: Sequence[int]) -> Results:
@@ -86,34 +86,9 @@ def best_peers(results: Results) -> list[Row]:
 
 
 def read_of(build: Build) -> Results:
-    """Results that are of this build and of today's recipes; the others are left out, and made anew when asked for."""
-    found = {run: result for run, result in _read_files().items() if run.name in NAMES}
-    results = {run: result for run, result in found.items() if result["inputs"] == runs.inputs_of(run, build)}
-    for run in sorted(map(str, found.keys() - results.keys())):
-        log.info("%s.json is of other inputs: it is left out, and made anew when its turn comes", run)
-    return results
-
-
-def read_all() -> Results:
-    """Every result, all of the same clips.
-
-    Raises
-    ------
-    PipelineError
-        If there is none, or if they are of different clips, or the seeds of a row of different settings.
-    """
-    results = _read_files()
-    if not results:
-        raise PipelineError(f"{RESULTS}: no finished runs; give BUILD, to make some")
-    rows = {(run.name, run.recipe) for run in results}
-    inputs = {(run.name, run.recipe, result["inputs"]["settings"]) for run, result in results.items()}
-    if len({result["inputs"]["corpus"] for result in results.values()}) > 1 or len(inputs) > len(rows):
-        raise PipelineError(f"{RESULTS}: runs that can't be compared; give BUILD, to remake those of other inputs")
-    return results
-
-
-def _read_files() -> Results:
-    return dict(runs.read(path) for path in sorted(RESULTS.glob("*.json")))
+    """Results that are of this build and of today's recipes."""
+    known = {run: result for run, result in read_results(RESULTS, Run).items() if run.name in NAMES}
+    return trainings.of_today(known, lambda run: runs.inputs_of(run, build))
 
 
 if __name__ == "__main__":

@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
-import hashlib
-import json
-import logging
 import multiprocessing
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,31 +13,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import trainings
 from benchmarks.machine import cores, cpu
 from benchmarks.peers.recipes import PEERS
-from pipeline import config, receipt
+from benchmarks.trainings import Build
+from pipeline import config
 from pipeline.config import SILENCE, Model, Settings
 from pipeline.corpora import manifest, shards
 from pipeline.corpora.process import in_fresh_process
 from pipeline.device.interpreter import WAVEFORM, Network
-from pipeline.errors import PipelineError, StaleInput
 from pipeline.network import batches, convert, model, waveform
-from pipeline.network.engine import tf_keras
-from pipeline.receipt import Receipt
-from pipeline.stages import evaluate, features, train
+from pipeline.stages import evaluate, train
 from pipeline.stages.evaluate import Examples
 
 OURS, PUBLISHED = "ours", "published"  # recipes; `ours` is also the name of our network
 SMALL, LARGE = "small", "large"  # ours in other sizes
 OWN = (OURS, SMALL, LARGE)
 NAMES = (*OWN, *PEERS)
+WORK = "peers"  # the folder in BUILD for what is between the runs
 PARAMS = Path(__file__).parents[2] / "params"
 FLOAT, DYNAMIC, INT8, PHONE = "float", "dynamic", "int8", "phone"  # files; `phone` takes sound, and is of our networks
 FORMAT = 2  # raise it when a network, a recipe's optimiser or what is measured changes
 _CALIBRATION_CLIPS = 500
 _BROKEN_OFF = "the TFLite converter broke off; is the disk full, or the folder for temporary files? run it again"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -56,59 +48,12 @@ class Run:
         return f"{self.name}-{self.recipe}-{self.seed}"
 
 
-@dataclass(frozen=True)
-class Build:
-    """A finished build of ours: its clips and features are what all runs are made from."""
-
-    folder: Path
-    settings: Settings
-    corpus: Receipt
-
-    @property
-    def work(self) -> Path:
-        return self.folder / "peers"
-
-
-def open_build(folder: Path) -> Build:
-    """The build with the settings that it was trained by.
-
-    Raises
-    ------
-    StaleInput
-        If its corpus, its features or its training are missing or don't go together.
-    """
-    sections = receipt.read(folder / "train", "train").settings
-    settings = Settings(**{name: config.build_section(name, values) for name, values in sections.items()})
-    corpus, _ = receipt.require(settings, corpus=folder / "corpus", features=folder / "features")
-    return Build(folder, settings, corpus)
-
-
 def inputs_of(run: Run, build: Build) -> dict[str, str]:
     """Digests of all that a run's figures depend on, but for its seed."""
-    settings = _settings_of(dataclasses.replace(run, seed=0), build)
     # The section `model` is of our networks alone.
     sections = ("audio", "features", "augment", "train", *(["model"] if run.name in OWN else []))
-    content = {
-        "formats": [FORMAT, *(receipt.STAGES[stage].format for stage in ("features", "train"))],
-        **{name: settings.section(name) for name in sections},
-    }
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return {"corpus": build.corpus.digest, "settings": digest}
-
-
-def read(path: Path) -> tuple[Run, dict[str, Any]]:
-    """A result file.
-
-    Raises
-    ------
-    PipelineError
-        If it is none.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return Run(content["name"], content["recipe"], content["seed"]), content
-    except (ValueError, TypeError, KeyError) as error:
-        raise PipelineError(f"{path}: no result of a run ({error!r}); delete it") from None
+    settings = trainings.digest(_settings_of(run, build), sections, FORMAT)
+    return {"corpus": build.corpus.digest, "settings": settings}
 
 
 def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
@@ -116,16 +61,13 @@ def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
 
     The trained network is deleted: what it was made by is code too, which no receipt knows.
     """
-    settings, folder = _settings_of(run, build), build.work / "train" / str(run)
+    settings, folder = _settings_of(run, build), build.folder / WORK / "train" / str(run)
     examples = _features_of(run, build, settings)
-    if not _is_made(settings, features=examples, train=folder):
-        tf_keras.backend.clear_session()  # of the networks trained before in this process
-        architecture = partial(model.build, settings.model) if run.name in OWN else PEERS[run.name].architecture
-        optimizer = train.adamw if run.recipe == OURS else PEERS[run.name].published.optimizer
-        train.train_network(settings, examples, folder, architecture, optimizer)
+    architecture = partial(model.build, settings.model) if run.name in OWN else PEERS[run.name].architecture
+    optimizer = train.adamw if run.recipe == OURS else PEERS[run.name].published.optimizer
+    trainings.make_network(settings, examples, folder, architecture, optimizer)
     figures = _figures(run, build.folder / "corpus", settings, examples, folder)
-    result = {**dataclasses.asdict(run), "inputs": inputs_of(run, build), **figures}
-    _write_whole(results / f"{run}.json", _dump(result))
+    result = trainings.write_result(results, run, inputs_of(run, build), figures)
     shutil.rmtree(folder)
     return result
 
@@ -146,35 +88,15 @@ def _settings_of(run: Run, build: Build) -> Settings:
     if run.recipe == PUBLISHED:
         clips = {name: settings.section(name) for name in ("audio", "corpus")}
         settings = config.load(PEERS[run.name].published.path, **clips)
-    return dataclasses.replace(settings, train=dataclasses.replace(settings.train, seed=run.seed))
+    return trainings.with_seed(settings, run.seed)
 
 
 def _features_of(run: Run, build: Build, settings: Settings) -> Path:
-    """Folder of the features that a recipe asks for; made where they aren't there, by one process at a time."""
+    """Folder of the features that a recipe asks for."""
     if run.recipe == OURS:
         return build.folder / "features"
-    folder = build.work / "features" / PEERS[run.name].published.settings
-    with _held(folder.with_name(folder.name + ".lock")):
-        if not _is_made(settings, corpus=build.folder / "corpus", features=folder):
-            log.info("%s: %s", folder, features.run(settings, build.folder / "corpus", folder))
-    return folder
-
-
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the file; it is let go when the block or the process ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _is_made(settings: Settings, **folders: Path) -> bool:
-    try:
-        receipt.require(settings, **folders)
-    except StaleInput:
-        return False
-    return True
+    name = PEERS[run.name].published.settings
+    return trainings.make_features(build, settings, build.folder / WORK / "features" / name)
 
 
 def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder: Path) -> dict[str, Any]:
@@ -195,7 +117,7 @@ def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder:
         "published": [published.epochs, published.clips] if published else None,
         "validation_accuracy": best["val_accuracy"],
         "test_accuracy": float((found == test.truth).mean()),
-        "parameters": parameters(network),
+        "parameters": trainings.parameters(network),
         "files": {kind: _file_figures(len(contents[kind]), file, test, found) for kind, file in networks.items()},
         "latency_ms": evaluate.latency_ms(networks[FLOAT], list(test.mfcc)),
         "training_s": sum(epoch["seconds"] for epoch in history),
@@ -229,11 +151,6 @@ def _errors(test: Examples, found: NDArray, labels: list[str]) -> dict[str, Any]
     }
 
 
-def parameters(network: tf_keras.Model) -> int:
-    """Number of the weights that training changes."""
-    return sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
-
-
 def _convert(run: Run, path: Path, examples: Path, settings: Settings) -> dict[str, bytes]:
     """The files as the stage `export` makes them, of scores that are not calibrated: that changes no label."""
     network, training = model.load(path), shards.read(examples / manifest.TRAINING)
@@ -249,15 +166,3 @@ def _convert(run: Run, path: Path, examples: Path, settings: Settings) -> dict[s
     if run.name in OWN:
         files[PHONE] = waveform.with_int8_weights(waveform.to_waveform(network, settings.audio, settings.features))
     return files
-
-
-def _dump(result: dict[str, Any]) -> str:
-    """JSON with a line for each key: the errors are a long list of short ones."""
-    return "{\n" + ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items()) + "\n}\n"
-
-
-def _write_whole(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(content, encoding="utf-8")
-    part.rename(path)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import scipy.stats
-from rich import box
 from rich.console import Group
-from rich.table import Table
 
+from benchmarks import views
 from benchmarks.peers.recipes import PEERS
 from benchmarks.peers.runs import DYNAMIC, INT8, NAMES, OURS, OWN, PHONE, PUBLISHED, Run
 from pipeline.config import SILENCE, UNKNOWN
@@ -33,17 +31,17 @@ _WORST_SPEAKERS = 3  # so many are named
 
 def tables(results: Results) -> Group:
     """All that there is to show, for a terminal."""
-    shown: list[Any] = [_view(about(results), COLUMNS, rows(results), LEFT)]
+    shown: list[Any] = [views.table(about(results), COLUMNS, rows(results), LEFT)]
     if own := _own(results):
-        shown.append(_view(ERRORS, error_columns(own), error_rows(own), ("",)))
+        shown.append(views.table(ERRORS, error_columns(own), error_rows(own), ("",)))
     return Group(*shown, *verdict(results))
 
 
 def markdown(results: Results) -> str:
     """The same for docs/benchmarks.md."""
-    parts = [about(results) + ":", _lines(COLUMNS, rows(results), LEFT)]
+    parts = [about(results) + ":", views.markdown(COLUMNS, rows(results), LEFT)]
     if own := _own(results):
-        parts += [ERRORS[0].upper() + ERRORS[1:] + ":", _lines(error_columns(own), error_rows(own), ("",))]
+        parts += [ERRORS[0].upper() + ERRORS[1:] + ":", views.markdown(error_columns(own), error_rows(own), ("",))]
     if said := verdict(results):
         parts += [said[0], "\n".join(f"- {line}" for line in said[1:])]
     return "\n\n".join(parts)
@@ -52,9 +50,8 @@ def markdown(results: Results) -> str:
 def about(results: Results) -> str:
     """What the figures are of; one thing, since runs on other clips are never in one table."""
     any_run = next(iter(results.values()))
-    machines = " and ".join(sorted({f"{result['cpu']}, cores: {result['cores']}" for result in results.values()}))
     clips = " and ".join(f"{count:,} for {split}" for split, count in any_run["clips"].items())
-    return f"{len(any_run['labels'])} labels, clips: {clips}; times are of {machines}"
+    return f"{len(any_run['labels'])} labels, clips: {clips}; times are of {views.machines(results)}"
 
 
 # --- accuracy, sizes, times ---
@@ -168,18 +165,3 @@ def _own(results: Results) -> dict[str, list[dict[str, Any]]]:
 
 def _mean(seeds: Sequence[dict[str, Any]], key: str = "test_accuracy") -> float:
     return float(np.mean([result[key] for result in seeds]))
-
-
-def _view(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[str]) -> Table:
-    view = Table(title=title, title_justify="left", box=box.SIMPLE, collapse_padding=True, pad_edge=False)
-    for column, *below in zip(columns, *cells, strict=True):  # a heading is folded to the width of its figures
-        heading = textwrap.fill(column, max(map(len, below)) or 1, break_long_words=False)
-        view.add_column(heading, justify="left" if column in left else "right", no_wrap=True)
-    for row in cells:
-        view.add_row(*row)
-    return view
-
-
-def _lines(columns: Sequence[str], cells: Sequence[Sequence[str]], left: Sequence[str]) -> str:
-    rules = ["---" if column in left else "---:" for column in columns]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rules, *cells))

@@ -1,0 +1,192 @@
+"""What the benchmarks that train have in common: a build to start from, what is made on the way, and result files.
+
+A run is a frozen dataclass that says in its fields which training it is, its `seed` among them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from pipeline import config, receipt
+from pipeline.config import Settings
+from pipeline.errors import PipelineError, StaleInput
+from pipeline.network.engine import tf_keras
+from pipeline.receipt import Receipt
+from pipeline.stages import features, train
+from pipeline.stages.train import Architecture, Optimizer
+
+AnyRun = TypeVar("AnyRun")
+Result = dict[str, Any]
+
+log = logging.getLogger("pipeline.benchmarks")
+
+
+def show_progress() -> None:
+    """Let the pipeline say what it does, and libraries only what worries them."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("pipeline").setLevel(logging.INFO)
+
+
+# --- the build ---
+
+
+@dataclass(frozen=True)
+class Build:
+    """A finished build of ours: its clips and features are what all runs are made from."""
+
+    folder: Path
+    settings: Settings
+    corpus: Receipt
+
+
+def open_build(folder: Path) -> Build:
+    """The build with the settings that it was trained by.
+
+    Raises
+    ------
+    StaleInput
+        If its corpus, its features or its training are missing or don't go together.
+    """
+    sections = receipt.read(folder / "train", "train").settings
+    settings = Settings(**{name: config.build_section(name, values) for name, values in sections.items()})
+    corpus, _ = receipt.require(settings, corpus=folder / "corpus", features=folder / "features")
+    return Build(folder, settings, corpus)
+
+
+def with_seed(settings: Settings, seed: int) -> Settings:
+    return dataclasses.replace(settings, train=dataclasses.replace(settings.train, seed=seed))
+
+
+# --- what is made on the way ---
+
+
+def make_features(build: Build, settings: Settings, folder: Path) -> Path:
+    """Features of the build's clips by other settings; made where they aren't there, by one process at a time."""
+    with _held(folder.with_name(folder.name + ".lock")):
+        if not is_made(settings, corpus=build.folder / "corpus", features=folder):
+            log.info("%s: %s", folder, features.run(settings, build.folder / "corpus", folder))
+    return folder
+
+
+def make_network(
+    settings: Settings, examples: Path, folder: Path, architecture: Architecture, optimizer: Optimizer
+) -> None:
+    """Train into `folder`, unless that was done; an interrupted training goes on."""
+    if not is_made(settings, features=examples, train=folder):
+        tf_keras.backend.clear_session()  # of the networks trained before in this process
+        train.train_network(settings, examples, folder, architecture, optimizer)
+
+
+def is_made(settings: Settings, **folders: Path) -> bool:
+    try:
+        receipt.require(settings, **folders)
+    except StaleInput:
+        return False
+    return True
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Wait until no other process holds the file; it is let go when the block or the process ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def parameters(network: tf_keras.Model) -> int:
+    """Number of the weights that training changes."""
+    return sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+
+
+# --- result files ---
+
+
+def digest(settings: Settings, sections: Sequence[str], format: int) -> str:
+    """Digest of the settings that figures depend on, but for the seed of the training.
+
+    Parameters
+    ----------
+    format
+        Number of the benchmark's own format; those of the stages count too.
+    """
+    seedless = with_seed(settings, 0)
+    content = {
+        "formats": [format, *(receipt.STAGES[stage].format for stage in ("features", "train"))],
+        **{name: seedless.section(name) for name in sections},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_result(folder: Path, run: Any, inputs: Mapping[str, str], figures: Result) -> Result:
+    """Write `folder/<run>.json` whole, a line for each key, and return its content."""
+    result = {**dataclasses.asdict(run), "inputs": inputs, **figures}
+    lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in result.items())
+    path = folder / f"{run}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text("{\n" + lines + "\n}\n", encoding="utf-8")
+    part.rename(path)
+    return result
+
+
+def read_results(folder: Path, kind: type[AnyRun]) -> dict[AnyRun, Result]:
+    """Every result file in a folder.
+
+    Raises
+    ------
+    PipelineError
+        If one is none of a run.
+    """
+    return dict(_read(path, kind) for path in sorted(folder.glob("*.json")))
+
+
+def of_today(
+    results: Mapping[AnyRun, Result], inputs_of: Callable[[AnyRun], Mapping[str, str]]
+) -> dict[AnyRun, Result]:
+    """Results of today's inputs; the others are left out, and made anew when asked for."""
+    kept = {run: result for run, result in results.items() if result["inputs"] == inputs_of(run)}
+    for run in sorted(map(str, results.keys() - kept.keys())):
+        log.info("%s.json is of other inputs: it is left out, and made anew when its turn comes", run)
+    return kept
+
+
+def read_comparable(folder: Path, kind: type[AnyRun]) -> dict[AnyRun, Result]:
+    """Every result in a folder, all of the same clips.
+
+    Raises
+    ------
+    PipelineError
+        If there is none, or if what they were made from differs; in `settings` only the seeds of one thing must agree.
+    """
+    results = read_results(folder, kind)
+    if not results:
+        raise PipelineError(f"{folder}: no finished runs; give BUILD, to make some")
+    settings = {(_seedless(run), result["inputs"]["settings"]) for run, result in results.items()}
+    others = {tuple(sorted((result["inputs"] | {"settings": ""}).items())) for result in results.values()}
+    if len(others) > 1 or len(settings) > len({_seedless(run) for run in results}):
+        raise PipelineError(f"{folder}: runs that can't be compared; give BUILD, to remake those of other inputs")
+    return results
+
+
+def _seedless(run: Any) -> Any:
+    return dataclasses.replace(run, seed=0)
+
+
+def _read(path: Path, kind: Any) -> tuple[Any, Result]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return kind(**{field.name: content[field.name] for field in dataclasses.fields(kind)}), content
+    except (ValueError, TypeError, KeyError) as error:
+        raise PipelineError(f"{path}: no result of a run ({error!r}); delete it") from None
