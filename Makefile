@@ -29,7 +29,7 @@ STAGES  := corpus features train quantize export tune evaluate bundle report
 made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
 read = $(foreach section,$(1),$(SET)/$(section).json)
 
-.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes bench-listening bench-peers runtimes listen page demo lint tensorboard clean check-settings
+.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes bench-listening bench-peers bench-recipe runtimes listen page demo lint tensorboard clean check-settings
 report: $(call made,report)         ## Everything up to the page that shows what was made (the default)
 	@echo "The page:   $(BUILD)/report/index.html"
 	@echo "The bundle: $(BUILD)/bundle"
@@ -115,6 +115,9 @@ bench-listening: $(READY)           ## Processor time that listening takes, with
 
 bench-peers: $(call made,train)     ## The networks people would pick instead, on the clips of BUILD; hours, in small pieces
 	$(VENV)/bin/python -m benchmarks.peers $(BUILD)
+
+bench-recipe: $(call made,train)    ## What each step of the recipe of BUILD is worth, by validation only; hours, in small pieces
+	$(VENV)/bin/python -m benchmarks.recipe $(BUILD)
 
 lint: $(READY)                      ## Style, types
 	$(VENV)/bin/ruff check .

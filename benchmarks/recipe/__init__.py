@@ -1,0 +1,1 @@
+"""What each step of our recipe is worth, by validation alone."""

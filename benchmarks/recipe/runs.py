@@ -1,0 +1,153 @@
+"""One run: our network trained by the recipe of a build with one change, and a small file of what came out.
+
+Validation alone is looked at; the test split is not opened.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tomllib
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks import trainings
+from benchmarks.machine import cores, cpu
+from benchmarks.recipe import harder
+from benchmarks.trainings import Build
+from pipeline import config
+from pipeline.config import Settings
+from pipeline.corpora import manifest, shards
+from pipeline.errors import SettingsError
+from pipeline.network import model
+from pipeline.network.engine import tf_keras
+from pipeline.stages import evaluate, train
+from pipeline.stages.evaluate import Examples
+
+CHANGES = Path(__file__).with_name("changes")
+AS_IT_IS = "as_it_is"  # the recipe without a change: what all others are compared with
+NAMES = (AS_IT_IS, *sorted(path.stem for path in CHANGES.glob("*.toml")))
+SECTIONS = ("features", "augment", "model", "train")  # that a change may touch
+WORK = "recipe"  # the folder in BUILD for what is between the runs
+FORMAT = 1  # raise it when what is measured changes
+_SMALLEST = np.finfo(np.float32).tiny
+
+
+@dataclass(frozen=True)
+class Run:
+    change: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.change}-{self.seed}"
+
+
+def changed(name: str, settings: Settings) -> Settings:
+    """The settings with a change on top.
+
+    Raises
+    ------
+    SettingsError
+        If the file of the change is none, or holds what a change may not touch.
+    """
+    if name == AS_IT_IS:
+        return settings
+    path = CHANGES / f"{name}.toml"
+    try:
+        overlay = tomllib.loads(path.read_text(encoding="utf-8"))
+        if unknown := sorted(overlay.keys() - set(SECTIONS)):
+            raise SettingsError(f"section [{unknown[0]}] can't be changed here; known: {', '.join(SECTIONS)}")
+        sections = {
+            section: config.build_section(section, settings.section(section) | values)
+            for section, values in overlay.items()
+        }
+        return dataclasses.replace(settings, **sections)
+    except (tomllib.TOMLDecodeError, SettingsError) as error:
+        raise SettingsError(f"{path}: {error}") from None
+
+
+def differences(before: Settings, after: Settings) -> list[str]:
+    """What a change comes to, such as `dropout 0.2 → 0.0`."""
+    return [
+        f"{key} {old} → {new}"
+        for section in SECTIONS
+        for (key, old), new in zip(before.section(section).items(), after.section(section).values(), strict=True)
+        if new != old
+    ]
+
+
+def inputs_of(run: Run, build: Build) -> dict[str, str]:
+    """Digests of all that a run's figures, and what they are compared with, depend on, but for its seed."""
+    sections = ("audio", *SECTIONS)
+    return {
+        "corpus": build.corpus.digest,
+        "recipe": trainings.digest(build.settings, sections, FORMAT),
+        "settings": trainings.digest(changed(run.change, build.settings), sections, FORMAT),
+    }
+
+
+def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
+    """Train, measure, and write `results/<run>.json`; what an interrupted run had finished is taken up."""
+    settings = trainings.with_seed(changed(run.change, build.settings), run.seed)
+    examples, folder = _features_of(run, build, settings), build.folder / WORK / "train" / str(run)
+    trainings.make_network(settings, examples, folder, partial(model.build, settings.model), train.adamw)
+    figures = {
+        "changes": differences(build.settings, changed(run.change, build.settings)),
+        **_figures(build.folder / "corpus", settings, examples, folder),
+    }
+    result = trainings.write_result(results, run, inputs_of(run, build), figures)
+    shutil.rmtree(folder)
+    return result
+
+
+def forget_features(change: str, build: Build) -> None:
+    """Delete the features that only this change has: many changes of them would fill a disk."""
+    if (folder := _own_features(change, build)).exists():
+        shutil.rmtree(folder)
+
+
+def _features_of(run: Run, build: Build, settings: Settings) -> Path:
+    """Those of the build, or others where the change is of the sound."""
+    if (settings.features, settings.augment) == (build.settings.features, build.settings.augment):
+        return build.folder / "features"
+    return trainings.make_features(build, settings, _own_features(run.change, build))
+
+
+def _own_features(change: str, build: Build) -> Path:
+    return build.folder / WORK / "features" / change
+
+
+def _figures(corpus: Path, settings: Settings, examples: Path, folder: Path) -> dict[str, Any]:
+    """All that the table shows."""
+    network, history = model.load(folder / train.MODEL), train.read_history(folder)
+    clips = evaluate.examples_of(corpus, examples / manifest.VALIDATION, settings)
+    return {
+        "clips": len(clips.clips),
+        "validation": _score(network, clips.mfcc, clips.truth),
+        "harder": _harder(network, clips, settings),
+        "parameters": trainings.parameters(network),
+        "windows": len(shards.read(examples / manifest.TRAINING).index),
+        "epochs": len(history),
+        "training_s": sum(epoch["seconds"] for epoch in history),
+        "cpu": cpu(),
+        "cores": cores(),
+    }
+
+
+def _harder(network: tf_keras.Model, clips: Examples, settings: Settings) -> dict[str, float]:
+    return _score(network, harder.features(clips, settings), clips.truth.repeat(harder.COPIES))
+
+
+def _score(network: tf_keras.Model, mfcc: NDArray[np.float32], truth: NDArray[np.int32]) -> dict[str, float]:
+    """Accuracy, and cross-entropy (nats) against labels that are not smoothed."""
+    scores = network.predict(mfcc, batch_size=256, verbose=0)
+    of_truth = np.maximum(scores[np.arange(len(truth)), truth], _SMALLEST)
+    return {
+        "accuracy": float((scores.argmax(axis=1) == truth).mean()),
+        "cross_entropy": float(-np.log(of_truth, dtype=np.float64).mean()),
+    }
