@@ -201,7 +201,7 @@ class Model(Section):
     conv_stride: int = number(2, 1, 100)
     lstm_units: tuple[int, ...] = number((64, 48), 1, 4_096)
     attention_units: int = number(48, 1, 4_096)
-    dropout: float = number(0.2, 0, 0.9)
+    dropout: float = number(0.3, 0, 0.9)
 
     def check(self) -> None:
         require(len(self.lstm_units) > 0, "model.lstm_units is empty; give one layer at least")
@@ -214,6 +214,9 @@ class Train(Section):
     learning_rate: float = number(2e-3, 1e-9, 10)
     weight_decay: float = number(1e-3, 0, 1)
     label_smoothing: float = number(0.05, 0, 0.9)
+    # Changes of the MFCC, drawn anew in each epoch.
+    warp_percent: float = number(10.0, 0, 50)  # of every frequency: another length of the vocal tract
+    stretch_percent: float = number(15.0, 0, 50)  # of the time: another tempo
     mask_frames: int = number(8, 0, 10_000)  # SpecAugment: the longest run of frames that is hidden
     mask_coefficients: int = number(6, 0, 1_024)
     patience_epochs: int = number(8, 1, 100_000)

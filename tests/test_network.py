@@ -309,16 +309,21 @@ def shards_of(x: np.ndarray) -> list[np.ndarray]:
     return [x[:5], x[5:7], x[7:]]
 
 
+UNCHANGED = {"warp_percent": 0.0, "stretch_percent": 0.0}
+
+
 def epoch(settings: Train, first_epoch: int, epochs: int = 1) -> list[tuple[np.ndarray, np.ndarray]]:
     x = clips(20)
     labels = np.arange(20, dtype=np.int32) % LABELS
-    data = batches.training(shards_of(x), labels, MEAN, classes=LABELS, settings=settings, first_epoch=first_epoch)
+    data = batches.training(
+        shards_of(x), labels, MEAN, classes=LABELS, settings=settings, features=FEATURES, first_epoch=first_epoch
+    )
     passes = [list(data.as_numpy_iterator()) for _ in range(epochs)]
     return passes[-1]
 
 
 def test_an_epoch_holds_every_example_once_with_its_label() -> None:
-    seen = epoch(Train(batch_clips=6, mask_frames=0, mask_coefficients=0), 0)
+    seen = epoch(Train(batch_clips=6, **UNCHANGED, mask_frames=0, mask_coefficients=0), 0)
     x, y = (np.concatenate(parts) for parts in zip(*seen, strict=True))
     originals = clips(20)
     order = [int(np.flatnonzero((originals == row).all(axis=(1, 2)))[0]) for row in x]
@@ -335,7 +340,7 @@ def test_a_resumed_run_sees_the_same_epoch() -> None:
 
 
 def test_what_is_hidden_is_the_mean_and_no_longer_than_set() -> None:
-    settings = Train(batch_clips=20, mask_frames=3, mask_coefficients=2)
+    settings = Train(batch_clips=20, **UNCHANGED, mask_frames=3, mask_coefficients=2)
     (x, _) = epoch(settings, 0)[0]
     originals = clips(20)
     for row in x:

@@ -1,4 +1,4 @@
-"""Shards to training batches: shuffled anew each epoch, with stretches hidden (SpecAugment)."""
+"""Shards to training batches: shuffled and changed anew in each epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from pipeline.config import Train
+from pipeline.config import Features, Train
+from pipeline.network import warp
 from pipeline.network.engine import tf
 
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -22,6 +23,7 @@ def training(
     *,
     classes: int,
     settings: Train,
+    features: Features,
     first_epoch: int,
 ) -> tf.data.Dataset:
     """Batches of one epoch, then of the next each time the dataset is gone through again.
@@ -38,13 +40,21 @@ def training(
         Number of the epoch to begin with: the order of examples depends on it and on the seed alone.
     """
     epochs = iter(range(first_epoch, settings.epochs))
+    voices = warp.voices(settings.warp_percent, features)
+
+    def changed(batch: NDArray[np.float32], generator: Generator) -> NDArray[np.float32]:
+        if settings.warp_percent:
+            batch = warp.another_voice(batch, voices, generator)
+        if settings.stretch_percent:
+            batch = warp.another_tempo(batch, settings.stretch_percent, generator)
+        return _hide(batch, mean, settings, generator)
 
     def batches() -> Iterator[Batch]:
         generator = np.random.default_rng([settings.seed, next(epochs)])
         order = generator.permutation(len(labels))
         for start in range(0, len(order), settings.batch_clips):
             rows = order[start : start + settings.batch_clips]
-            yield _hide(gather(mfcc, rows), mean, settings, generator), np.eye(classes, dtype=np.float32)[labels[rows]]
+            yield changed(gather(mfcc, rows), generator), np.eye(classes, dtype=np.float32)[labels[rows]]
 
     count = math.ceil(len(labels) / settings.batch_clips)
     return _dataset(batches, mfcc[0].shape[1:], classes, count).prefetch(4)

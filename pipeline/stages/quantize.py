@@ -75,7 +75,9 @@ def _compress(trained: tf_keras.Model, training: shards.Shards, features: Path, 
 
     def fit(network: tf_keras.Model, callbacks: list[tf_keras.callbacks.Callback]) -> None:
         labels, classes = training.index[:, shards.LABEL], trained.output_shape[-1]
-        examples = batches.training(training.mfcc, labels, mean, classes=classes, settings=tuning, first_epoch=0)
+        examples = batches.training(
+            training.mfcc, labels, mean, classes=classes, settings=tuning, features=settings.features, first_epoch=0
+        )
         rate = tf_keras.optimizers.schedules.CosineDecay(quantize.learning_rate, steps * tuning.epochs, alpha=0.01)
         loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=tuning.label_smoothing)
         network.compile(tf_keras.optimizers.Adam(rate), loss, ["accuracy"], jit_compile=False)

@@ -34,7 +34,7 @@ def adamw(settings: Train, steps: int) -> tf_keras.optimizers.Optimizer:
     rate = tf_keras.optimizers.schedules.CosineDecay(
         settings.learning_rate / 10,
         decay_steps=steps * max(settings.epochs - 1, 1),
-        alpha=0.1,
+        alpha=0.02,
         warmup_target=settings.learning_rate,
         warmup_steps=steps,
     )
@@ -122,6 +122,7 @@ def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: 
             shards.read_normaliser(features)[0],
             classes=classes,
             settings=settings.train,
+            features=settings.features,
             first_epoch=len(keeper.history),
         ),
         validation_data=batches.validation(
