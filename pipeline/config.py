@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -99,6 +99,8 @@ class Corpus(Section):
     source: str = ""  # a folder; empty: make it (synthetic) or download it (speech_commands)
     release: str = choice("v0.02", "v0.02", "v0.01", "mini")  # which Speech Commands to download
     keywords: tuple[str, ...] = ()  # empty: the ten words of the protocol; in a folder, every sub-folder
+    # Other words that training and validation leave out, so that what becomes of words never heard is measured.
+    held_out_words: tuple[str, ...] = ()  # none of synthetic speech: its other words differ from split to split
     split_by: str = choice("speaker", "speaker", "take")
     validation_percent: float = number(10.0, 1, 98)
     testing_percent: float = number(10.0, 1, 98)
@@ -119,19 +121,27 @@ class Corpus(Section):
     takes: int = number(1, 1, 1_000)  # of each keyword by each voice, in a synthetic corpus
 
     def check(self) -> None:
-        for word in self.keywords:
-            require(word.strip() != "", "corpus.keywords: a word is empty; remove it from the list")
-            require(word.isprintable(), f"corpus.keywords: {word!r} holds a character that can't be printed; remove it")
-            require(
-                word not in RESERVED, f"corpus.keywords: {word} has a meaning of its own here; name the word otherwise"
-            )
-        folded = [word.strip().casefold() for word in self.keywords]
-        repeated = [word for word, plain in zip(self.keywords, folded, strict=True) if folded.count(plain) > 1]
-        require(not repeated, f"corpus.keywords: {', '.join(repeated)}: one word twice; remove one")
+        keywords = _check_words("corpus.keywords", self.keywords)
+        held_out = _check_words("corpus.held_out_words", self.held_out_words)
+        both = [word for word, plain in zip(self.held_out_words, held_out, strict=True) if plain in keywords]
+        remedy = "remove it there, or name the keywords without it in corpus.keywords or WORDS"
+        require(not both, f"corpus.held_out_words: {', '.join(both)}: what is a keyword must be learnt; {remedy}")
         unread = self.kind == "synthetic" and self.source != ""
         require(not unread, "corpus.source is given, but speech is made: set CORPUS to folder or speech_commands")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")
         require(len(self.accents) > 0, "corpus.accents is empty; name one voice of eSpeak NG at least, such as en-us")
+
+
+def _check_words(place: str, words: Sequence[str]) -> list[str]:
+    """Refuse a list with a word that can't be one, or that is in it twice; each word as two are compared."""
+    for word in words:
+        require(word.strip() != "", f"{place}: a word is empty; remove it from the list")
+        require(word.isprintable(), f"{place}: {word!r} holds a character that can't be printed; remove it")
+        require(word not in RESERVED, f"{place}: {word} has a meaning of its own here; name the word otherwise")
+    folded = [word.strip().casefold() for word in words]
+    repeated = [word for word, plain in zip(words, folded, strict=True) if folded.count(plain) > 1]
+    require(not repeated, f"{place}: {', '.join(repeated)}: one word twice; remove one")
+    return folded
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,12 @@ def test_there_are_shipped_settings_files() -> None:
     assert {"tiny.toml", "eight_words.toml"} <= {path.name for path in PARAMS}
 
 
+def test_the_words_held_out_are_all_that_differs_from_the_eight_words() -> None:
+    eight_words, held_out = (load(path) for path in PARAMS if path.stem.startswith("eight_words"))
+    assert len(held_out.corpus.held_out_words) == 17
+    assert dataclasses.replace(held_out, corpus=dataclasses.replace(held_out.corpus, held_out_words=())) == eight_words
+
+
 @pytest.mark.parametrize("name", SECTIONS)
 def test_a_section_survives_json(name: str) -> None:
     values = json.loads(json.dumps(Settings().section(name)))
@@ -204,23 +210,36 @@ def test_the_choices_are_named(tmp_path: Path) -> None:
     assert message == "corpus.kind 'sythetic': choose one of synthetic, speech_commands, folder"
 
 
+@pytest.mark.parametrize("setting", ["keywords", "held_out_words"])
 @pytest.mark.parametrize("word", ["", " ", "\t"])
-def test_an_empty_keyword_is_refused(tmp_path: Path, word: str) -> None:
-    message = refused(tmp_path, f'[corpus]\nkeywords = ["yes", "{word}"]\n')
-    assert message == "corpus.keywords: a word is empty; remove it from the list"
+def test_an_empty_word_is_refused(tmp_path: Path, setting: str, word: str) -> None:
+    message = refused(tmp_path, f'[corpus]\n{setting} = ["yes", "{word}"]\n')
+    assert message == f"corpus.{setting}: a word is empty; remove it from the list"
 
 
+@pytest.mark.parametrize("setting", ["keywords", "held_out_words"])
 @pytest.mark.parametrize(("first", "second"), [("yes", "yes"), ("yes", "Yes"), ("yes", " yes"), ("straße", "STRASSE")])
-def test_a_word_listed_twice_is_refused_by_name(tmp_path: Path, first: str, second: str) -> None:
-    message = refused(tmp_path, f'[corpus]\nkeywords = ["{first}", "no", "{second}", "go"]\n')
-    assert message.startswith("corpus.keywords: ")
+def test_a_word_listed_twice_is_refused_by_name(tmp_path: Path, setting: str, first: str, second: str) -> None:
+    message = refused(tmp_path, f'[corpus]\n{setting} = ["{first}", "no", "{second}", "go"]\n')
+    assert message.startswith(f"corpus.{setting}: ")
     assert second in message
     assert not re.search(r"\b(no|go)\b", message)
 
 
+@pytest.mark.parametrize("setting", ["keywords", "held_out_words"])
 @pytest.mark.parametrize("word", ["_silence_", "_unknown_", "_background_noise_", "_talk_"])
-def test_a_name_of_the_protocol_is_no_keyword(tmp_path: Path, word: str) -> None:
-    assert word in refused(tmp_path, f'[corpus]\nkeywords = ["yes", "{word}"]\n')
+def test_a_name_of_the_protocol_is_no_word(tmp_path: Path, setting: str, word: str) -> None:
+    message = refused(tmp_path, f'[corpus]\n{setting} = ["yes", "{word}"]\n')
+    assert message == f"corpus.{setting}: {word} has a meaning of its own here; name the word otherwise"
+
+
+@pytest.mark.parametrize("word", ["yes", "Yes", " yes"])
+def test_a_keyword_is_not_held_out(tmp_path: Path, word: str) -> None:
+    message = refused(tmp_path, f'[corpus]\nkeywords = ["no", "yes"]\nheld_out_words = ["dog", "{word}"]\n')
+    assert message == (
+        f"corpus.held_out_words: {word}: what is a keyword must be learnt; remove it there, "
+        "or name the keywords without it in corpus.keywords or WORDS"
+    )
 
 
 @pytest.mark.parametrize("line_break", ["\\n", "\\r", "\\u2028", "\\u0085"])

@@ -17,7 +17,7 @@ from pipeline import config
 from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN
 from pipeline.corpora import manifest, noise
 from pipeline.corpora.manifest import OFFICIAL, OTHERS, SPLITS, TESTING, TRAINING, VALIDATION, Clip
-from pipeline.errors import CorpusError
+from pipeline.errors import CorpusError, SettingsError
 from pipeline.stages import corpus
 
 RATE_HZ = 16_000
@@ -194,6 +194,63 @@ def test_labels_are_in_the_order_given_or_sorted(
 ) -> None:
     make(source, tmp_path / "corpus", kind="folder", **settings)
     assert (tmp_path / "corpus" / "labels.txt").read_text().splitlines() == [SILENCE, UNKNOWN, *expected]
+
+
+# --- words held out ---
+
+
+def kept(folder: Path, *splits: str) -> set[Clip]:
+    return {clip for clip in manifest.read(folder) if clip.split in splits}
+
+
+@pytest.mark.parametrize("kind", ["speech_commands", "folder"])
+def test_a_word_held_out_is_only_measured_and_figures_keep_their_clips(kind: str, source: Path, tmp_path: Path) -> None:
+    if kind == "folder":
+        for take in range(10):
+            for speaker in "abcdef":  # who say no keyword, and are divided among the splits
+                tone(source / "bed" / f"{speaker}_{take}.wav", 800 + take)
+    make(source, tmp_path / "all", kind=kind, **SHARES)
+    make(source, tmp_path / "held", kind=kind, held_out_words=["bed"], **SHARES)
+    measured = kept(tmp_path / "held", TESTING, OTHERS)
+    assert measured == kept(tmp_path / "all", TESTING, OTHERS)
+    assert "bed" in {clip.word for clip in measured}
+    for split in (TRAINING, VALIDATION):
+        assert "bed" in {clip.word for clip in kept(tmp_path / "all", split)}
+        assert {clip.word for clip in kept(tmp_path / "held", split) if clip.label == UNKNOWN} == {"cat"}
+
+
+def test_the_official_test_archive_keeps_the_words_held_out(source: Path, tmp_path: Path) -> None:
+    for word in ("yes", "no", "bed"):
+        tone(source / TEST_FOLDER / word / f"{SPEAKERS[TRAINING]}_nohash_0.wav")
+    make(source, tmp_path / "held", held_out_words=["bed"], **SHARES)
+    assert count(manifest.read(tmp_path / "held"))[OFFICIAL] == {"yes": 1, "no": 1, UNKNOWN: 1}
+
+
+def test_a_word_held_out_of_which_there_is_no_clip_is_refused(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(CorpusError) as caught:
+        make(source, tmp_path / "corpus", held_out_words=["bed", "Cat", "zebra"], **SHARES)
+    expected = "corpus.held_out_words: no clip of Cat, zebra; correct or remove it"
+    assert str(caught.value) == expected
+    assert not (tmp_path / "corpus").exists()
+
+
+@pytest.mark.parametrize("kind", ["speech_commands", "folder"])
+def test_a_keyword_that_no_setting_names_is_not_held_out(kind: str, source: Path, tmp_path: Path) -> None:
+    for word in config.TEN_WORDS:
+        say(source, word, 1, 1, 1)
+    with pytest.raises(SettingsError, match=r"^corpus\.held_out_words: yes: what is a keyword must be learnt; "):
+        make(source, tmp_path / "corpus", kind=kind, held_out_words=["yes"])
+
+
+def test_where_all_other_words_are_held_out_it_is_said_that_only_keywords_are_learnt(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        make(source, tmp_path / "corpus", kind="folder", held_out_words=["bed", "cat"], **SHARES)
+    (warning,) = caplog.messages
+    assert warning.startswith("nothing but keywords is learnt, so any word will be taken for one of them;")
+    with pytest.raises(CorpusError, match="yes is the only class"):
+        make(source, tmp_path / "one", kind="folder", keywords=["yes"], held_out_words=["no", "bed", "cat"])
 
 
 # --- what can't be used ---

@@ -137,7 +137,7 @@ def test_words_that_are_no_keywords_keep_their_word(tmp_path: Path) -> None:
 def test_nothing_but_keywords_is_warned_of(tmp_path: Path) -> None:
     found = find(fill(tmp_path, *by_speaker(), "_silence_/1.wav"))
     assert found.warnings == [
-        "SOURCE holds nothing but keywords, so any word will be taken for one of them; add others in _unknown_"
+        "nothing but keywords is learnt, so any word will be taken for one of them; add others in _unknown_"
     ]
 
 

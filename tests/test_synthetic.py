@@ -70,6 +70,12 @@ def test_splits_share_neither_voices_nor_unknown_words(found: Found) -> None:
     assert words[VALIDATION].isdisjoint(words[TRAINING])
 
 
+def test_no_word_is_held_out_of_what_is_spoken_anyway(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match=r"^corpus\.held_out_words: .*; remove it, or set CORPUS to folder"):
+        synthetic.find(settings(held_out_words=["dog"]), tmp_path)
+    assert not (tmp_path / "clips").exists()
+
+
 def test_each_split_gets_its_share_of_unknown_words(tmp_path: Path) -> None:
     shares = settings(variants=3, accents=("en-us",), training_unknown_percent=60, unknown_percent=0)
     found = synthetic.find(shares, tmp_path)

@@ -15,7 +15,7 @@ import soundfile
 from pipeline import config
 from pipeline.config import TALK, Settings
 from pipeline.corpora import manifest, talk, voices
-from pipeline.corpora.manifest import OTHERS, SPLITS, Candidate
+from pipeline.corpora.manifest import OTHERS, SPLITS, TESTING, TRAINING, VALIDATION, Candidate
 from pipeline.errors import MissingExtra
 from pipeline.stages import corpus
 
@@ -54,9 +54,9 @@ def test_every_split_has_its_sentences_by_its_own_voices(found: list[Candidate])
         assert np.abs(samples).max() > 0.1
 
 
-def sentences(*keywords: str, count: int = 400) -> dict[str, list[str]]:
+def sentences(*keywords: str, count: int = 400, **given: object) -> dict[str, list[str]]:
     """What is said in each split."""
-    scripts = list(talk._scripts(settings(sentences=count).corpus, keywords))
+    scripts = list(talk._scripts(settings(sentences=count, **given).corpus, keywords))
     return {split: [line.text for s in scripts if s.split == split for line in s.lines] for split in SPLITS}
 
 
@@ -67,6 +67,16 @@ def test_no_sentence_holds_a_keyword_or_what_sounds_like_one_or_is_part_of_one()
     assert len(heard) > 400
     usual = set[str]().union(*words_of(sentences("yes")).values())
     assert {"by", "I", "two", "four", "for", "what", "if", "happy", "hour"} <= usual
+
+
+def test_no_sentence_to_learn_from_holds_a_word_held_out_and_those_to_test_with_are_the_same() -> None:
+    usual = sentences(*WORDS)
+    held_out = ["four", "the", *sorted(words_of(usual)[VALIDATION] - set(talk.LITTLE_WORDS))[:8]]
+    said = sentences(*WORDS, held_out_words=held_out)
+    for split in (TRAINING, VALIDATION):
+        assert words_of(usual)[split] & {*held_out, "for"}
+        assert not words_of(said)[split] & {*held_out, "for"}  # which sounds like four
+    assert said[TESTING] == usual[TESTING]
 
 
 def words_of(said: dict[str, list[str]]) -> dict[str, set[str]]:

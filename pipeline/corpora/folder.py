@@ -51,7 +51,7 @@ def find(settings: Settings) -> Found:
     spoken = {take.word for take in sounds} - {SILENCE}
     advice = "record some (m4a and aac are not read: convert them to wav), or set corpus.keywords or WORDS"
     require_clips(keywords, spoken, root, advice)
-    warnings += _loose_files(root) + _lack_of_others(keywords, spoken, root)
+    warnings += _loose_files(root) + _lack_of_others(keywords, spoken - set(corpus.held_out_words), root)
     splits, split_by, split_warnings = _split(sounds, keywords, corpus, root)
     candidates = [replace(take, split=splits.get(take.path, TRAINING)) for take in takes]
     return Found(keywords, candidates, LICENCE, noise, split_by, warnings + split_warnings)
@@ -102,17 +102,17 @@ def _loose_files(root: Path) -> list[str]:
     return [f"{path.name}: not used, it lies outside the word folders" for path in loose]
 
 
-def _lack_of_others(keywords: Sequence[str], spoken: Collection[str], root: Path) -> list[str]:
-    """Warn of a corpus that holds nothing but keywords; refuse it if it is one keyword only.
+def _lack_of_others(keywords: Sequence[str], learnt: Collection[str], root: Path) -> list[str]:
+    """Warn of a corpus of which nothing but keywords is learnt; refuse it if it is one keyword only.
 
     A warning is published with the model, so it names no path of the maker's.
     """
-    if set(spoken) != set(keywords):
+    if set(learnt) != set(keywords):
         return []
     if len(keywords) == 1:
         lack = f"{keywords[0]} is the only class; add a second word, or recordings of other words in {UNKNOWN}"
         raise CorpusError(f"{root}: {lack}")
-    return [f"SOURCE holds nothing but keywords, so any word will be taken for one of them; add others in {UNKNOWN}"]
+    return [f"nothing but keywords is learnt, so any word will be taken for one of them; add others in {UNKNOWN}"]
 
 
 def _speaker(path: Path, root: Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from pipeline.config import BACKGROUND_NOISE, SILENCE, TEN_WORDS, UNKNOWN, Corpus, Settings
@@ -53,6 +54,7 @@ def find(settings: Settings, data_folder: Path) -> Found:
     files.pop(TEST_ARCHIVE.folder_name, None)
     noise = [path for path in files.pop(BACKGROUND_NOISE, []) if path.name != "README.md"]  # the archive has one there
     keywords = corpus.keywords or TEN_WORDS
+    replace(corpus, keywords=keywords)  # refuses those of the ten words that are held out
     spoken = {word for word, paths in files.items() if paths}
     require_clips(keywords, spoken, root, "set corpus.keywords or WORDS, or use params/eight_words.toml")
     candidates = [_candidate(path, word, corpus) for word, paths in files.items() for path in paths]

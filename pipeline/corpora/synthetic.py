@@ -32,11 +32,14 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     Raises
     ------
     CorpusError
-        If a keyword can't be said, or eSpeak NG has no such accent.
+        If words are held out, if a keyword can't be said, or if eSpeak NG has no such accent.
     MissingExtra
         If eSpeak NG isn't installed.
     """
     corpus = settings.corpus
+    if corpus.held_out_words:
+        anyway = "the other words of synthetic speech are different ones in each split anyway"
+        raise CorpusError(f"corpus.held_out_words: {anyway}; remove it, or set CORPUS to folder or speech_commands")
     keywords = corpus.keywords or TEN_WORDS
     _check_letters(keywords, corpus.accents)
     variants = voices.cast(corpus)

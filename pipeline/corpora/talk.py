@@ -29,7 +29,7 @@ def find(settings: Settings, keywords: Sequence[str], folder: Path, workers: int
     """Let the voices of each split say its sentences, as 16-bit WAV below `folder/talk`.
 
     The voices and words of a split are those of a synthetic corpus with the same settings; only little words, such as
-    “the”, are in all. Raises as `voices.speak_all` does.
+    “the”, are in all. No sentence to learn from holds a word held out. Raises as `voices.speak_all` does.
     """
     corpus = settings.corpus
     scripts = list(_scripts(corpus, keywords)) if corpus.sentences else []
@@ -45,8 +45,8 @@ def find(settings: Settings, keywords: Sequence[str], folder: Path, workers: int
 
 def _scripts(corpus: Corpus, keywords: Sequence[str]) -> Iterator[Script]:
     words_of = voices.other_words(keywords, corpus)
-    little = voices.without_homophones(LITTLE_WORDS, keywords, corpus)
     for split, variants in voices.cast(corpus).items():
+        little = voices.without_homophones(LITTLE_WORDS, voices.kept_out(split, keywords, corpus), corpus)
         generator = seeded(corpus.seed, "sentences", split)
         sentences = [_sentence(words_of[split], little, generator) for _ in range(corpus.sentences)]
         cast = list(itertools.product(corpus.accents, variants))

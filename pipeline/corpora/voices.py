@@ -74,19 +74,25 @@ def cast(corpus: Corpus) -> dict[str, list[str]]:
     return deal(chosen, corpus, seeded(corpus.seed, "splits"))
 
 
-def without_homophones(words: Sequence[str], keywords: Sequence[str], corpus: Corpus) -> list[str]:
-    """The words that neither are nor sound like a keyword or one of its parts."""
-    parts = [part for keyword in keywords for part in keyword.split()]  # else "switch on" may come up by chance
-    variant, forbidden = cast(corpus)[TRAINING][0], [*keywords, *parts]
+def without_homophones(words: Sequence[str], others: Sequence[str], corpus: Corpus) -> list[str]:
+    """The words that neither are nor sound like one of the others or a part of it."""
+    parts = [part for other in others for part in other.split()]  # else "switch on" may come up by chance
+    variant, forbidden = cast(corpus)[TRAINING][0], [*others, *parts]
     found = in_fresh_process(clean_context(), BROKEN_OFF, homophones, forbidden, words, corpus.accents, variant)
     return [word for word in words if word not in found]
 
 
+def kept_out(split: str, keywords: Sequence[str], corpus: Corpus) -> list[str]:
+    """What no other word of a split may be or sound like: keywords and, but for testing, the words held out."""
+    return [*keywords] if split == TESTING else [*keywords, *corpus.held_out_words]
+
+
 def other_words(keywords: Sequence[str], corpus: Corpus) -> dict[str, list[str]]:
-    """Words of the vocabulary for each split, as `without_homophones` leaves them; none is in two splits."""
-    allowed = set(without_homophones(vocabulary(), keywords, corpus))
+    """Words of the vocabulary for each split, without those that are `kept_out` of it; none is in two splits."""
     dealt = deal(vocabulary(), corpus, seeded(corpus.seed, "words"))
-    return {split: [word for word in words if word in allowed] for split, words in dealt.items()}
+    return {
+        split: without_homophones(words, kept_out(split, keywords, corpus), corpus) for split, words in dealt.items()
+    }
 
 
 def deal(names: Sequence[str], corpus: Corpus, generator: np.random.Generator) -> dict[str, list[str]]:

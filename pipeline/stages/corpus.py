@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def run(settings: Settings, data: Path, out: Path) -> str:
     """Build the corpus that the settings name; `data` is where downloads land."""
     with receipt.making(out, "corpus", settings) as work:
-        found = _find(settings, data, work)
+        found = _hold_out(_find(settings, data, work), settings.corpus.held_out_words)
         log.info("data: %s", found.licence)
         for line in found.warnings:
             log.warning(line)
@@ -56,6 +56,19 @@ def _find(settings: Settings, data: Path, work: Path) -> Found:
     if settings.corpus.kind == "speech_commands":
         return speech_commands.find(settings, data)
     return folder.find(settings)
+
+
+def _hold_out(found: Found, words: Sequence[str]) -> Found:
+    """Leave words out of the splits that are learnt from and chosen on; those to measure on stay as they are."""
+    spoken = {candidate.word for candidate in found.candidates}
+    if missing := [word for word in words if word not in spoken]:
+        raise CorpusError(f"corpus.held_out_words: no clip of {', '.join(missing)}; correct or remove it")
+    kept = [
+        candidate
+        for candidate in found.candidates
+        if candidate.word not in words or candidate.split not in (manifest.TRAINING, manifest.VALIDATION)
+    ]
+    return dataclasses.replace(found, candidates=kept)
 
 
 def _look_into(
