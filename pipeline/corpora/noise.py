@@ -26,7 +26,7 @@ MAX_GAIN = 1.2  # of a slice of recorded noise
 COLOURED_DBFS = (-80.0, -20.0)
 RECORDED_SHARE, COLOURED_SHARE = 0.5, 0.4  # the rest is silence but for the last bit
 
-# In training a part of all that is of other kinds, whatever noise is at hand.
+# So many of training's clips of silence are of `noise_kinds.TRAINED_ON` instead.
 KINDS_SHARE = 0.4
 KINDS_DBFS = (-50.0, -15.0)
 CLIPS_OF_A_KIND = 20  # of those that are never trained on

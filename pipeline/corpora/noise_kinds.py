@@ -120,8 +120,9 @@ def _engine(time_s: Times, generator: Generator) -> Times:
     return tone * (1 + generator.uniform(0.5, 1) * np.sin(np.pi * turns))
 
 
-# Kinds of noise heard around devices that nothing in training is like. They tell what a
+# Kinds of noise heard around devices, of which no training is made. They tell what a
 # recogniser makes of noise it doesn't know: never train on them, nor choose anything by them.
+# Some have relatives above: a key's stroke is a short rustle, an engine a hum that throbs.
 NEVER_TRAINED_ON: dict[str, Kind] = {
     "keyboard": _keyboard,
     "clatter": _clatter,
