@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -173,11 +174,22 @@ def read_comparable(folder: Path, kind: type[AnyRun]) -> dict[AnyRun, Result]:
     results = read_results(folder, kind)
     if not results:
         raise PipelineError(f"{folder}: no finished runs; give BUILD, to make some")
-    settings = {(_seedless(run), result["inputs"]["settings"]) for run, result in results.items()}
-    others = {tuple(sorted((result["inputs"] | {"settings": ""}).items())) for result in results.values()}
-    if len(others) > 1 or len(settings) > len({_seedless(run) for run in results}):
-        raise PipelineError(f"{folder}: runs that can't be compared; give BUILD, to remake those of other inputs")
+    common, _ = Counter(map(_shared_inputs, results.values())).most_common(1)[0]
+    settings: dict[AnyRun, str] = {}  # of each thing, by any seed
+    odd = [
+        f"{run}.json"
+        for run, result in results.items()
+        if _shared_inputs(result) != common
+        or settings.setdefault(_seedless(run), result["inputs"]["settings"]) != result["inputs"]["settings"]
+    ]
+    if odd:
+        remedy = "give BUILD, to remake them; delete those that it doesn't remake"
+        raise PipelineError(f"{folder}: of other inputs than the rest: {', '.join(odd)}; {remedy}")
     return results
+
+
+def _shared_inputs(result: Result) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((result["inputs"] | {"settings": ""}).items()))
 
 
 def _seedless(run: Any) -> Any:
