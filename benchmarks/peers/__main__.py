@@ -36,7 +36,7 @@ log = logging.getLogger("pipeline.peers")
 @click.argument("build", required=False, type=click.Path(path_type=Path))
 @click.option("--only", "names", multiple=True, type=click.Choice(NAMES), help="This network; give it for each.")
 @click.option("--recipe", "recipes", multiple=True, type=click.Choice((PUBLISHED, OURS)), help="By this recipe.")
-@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="This seed, whatever the others do.")
+@click.option("--seed", "seeds", multiple=True, type=click.IntRange(0), help="This seed for all; give it for each.")
 @click.option("--markdown", is_flag=True, help="The tables for docs/benchmarks.md.")
 def main(
     build: Path | None, names: tuple[str, ...], recipes: tuple[str, ...], seeds: tuple[int, ...], markdown: bool

@@ -18,8 +18,8 @@ from benchmarks.machine import cores, cpu
 from benchmarks.peers.recipes import PEERS
 from benchmarks.trainings import Build
 from pipeline import config
-from pipeline.config import SILENCE, Model, Settings
-from pipeline.corpora import manifest, shards
+from pipeline.config import Model, Settings
+from pipeline.corpora import manifest, mistakes, shards
 from pipeline.corpora.process import in_fresh_process
 from pipeline.device.interpreter import WAVEFORM, Network
 from pipeline.network import batches, convert, model, waveform
@@ -146,7 +146,7 @@ def _errors(test: Examples, found: NDArray, labels: list[str]) -> dict[str, Any]
     wrong = np.flatnonzero(found != test.truth)
     return {
         "labels": dict(zip(labels, counts, strict=True)),
-        "speakers": len({clip.speaker for clip in test.clips if clip.label != SILENCE}),
+        "speakers": len({clip.speaker for clip in test.clips if mistakes.is_spoken(clip)}),
         "errors": [[test.clips[n].word, test.clips[n].speaker, labels[found[n]]] for n in wrong],
     }
 

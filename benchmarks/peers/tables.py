@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from rich.console import Group
 
 from benchmarks import views
 from benchmarks.peers.recipes import PEERS
 from benchmarks.peers.runs import DYNAMIC, INT8, NAMES, OURS, OWN, PHONE, PUBLISHED, Run
 from pipeline.config import SILENCE, UNKNOWN
+from pipeline.corpora.mistakes import wilson
 
 Results = Mapping[Run, dict[str, Any]]
 
@@ -67,13 +67,13 @@ def _row(name: str, recipe: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
     accuracies, one = [result["test_accuracy"] for result in seeds], seeds[0]
     spread = f" ± {100 * np.std(accuracies, ddof=1):.2f}" if len(seeds) > 1 else ""
     clips = one["clips"]["testing"]
-    interval = scipy.stats.binomtest(round(_mean(seeds) * clips), clips).proportion_ci(method="wilson")
+    low, high = wilson(round(_mean(seeds) * clips), clips)
     return [
         name,
         recipe,
         str(len(seeds)),
         f"{100 * _mean(seeds):.2f}{spread} %",
-        f"{100 * interval.low:.1f} to {100 * interval.high:.1f} %",
+        f"{100 * low:.1f} to {100 * high:.1f} %",
         f"{100 * _mean(seeds, 'validation_accuracy'):.2f} %",
         f"{100 * np.mean([result['files'][INT8]['test_accuracy'] for result in seeds]):.2f} %",
         " / ".join(_changed(seeds, kind) for kind in (DYNAMIC, INT8, PHONE) if kind in one["files"]) + " %",
@@ -109,8 +109,8 @@ def _error_cells(seeds: Sequence[dict[str, Any]]) -> dict[str, str]:
     clips = seeds[0]["labels"]
     errors = [error for result in seeds for error in result["errors"]]
     of_label = Counter(word if word in clips else UNKNOWN for word, _, _ in errors)
-    of_speaker = Counter(speaker for word, speaker, _ in errors if word != SILENCE).most_common()
-    tenth = of_speaker[: math.ceil(len(of_speaker) / 10)]
+    of_speaker = Counter(speaker for word, speaker, _ in errors if word != SILENCE and speaker).most_common()
+    tenth = of_speaker[: math.ceil(seeds[0]["speakers"] / 10)]
 
     def share(count: int) -> str:
         return f"{100 * count / max(len(errors), 1):.1f} %"
@@ -123,7 +123,7 @@ def _error_cells(seeds: Sequence[dict[str, Any]]) -> dict[str, str]:
             if count
         },
         "speakers with errors": f"{len(of_speaker)} of {seeds[0]['speakers']}",
-        "worst tenth of these": share(sum(count for _, count in tenth)),
+        "worst tenth of all speakers": share(sum(count for _, count in tenth)),
         "worst speakers": ", ".join(f"{speaker} {share(count)}" for speaker, count in of_speaker[:_WORST_SPEAKERS]),
     }
 

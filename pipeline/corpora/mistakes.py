@@ -70,8 +70,8 @@ def errors(clips: Sequence[Clip], found: Sequence[str]) -> dict[str, Any]:
         speaker.
     """
     wrong = [clip for clip, label in zip(clips, found, strict=True) if clip.label != label]
-    spoken = Counter(clip.speaker for clip in clips if _is_spoken(clip))
-    errs = Counter(clip.speaker for clip in wrong if _is_spoken(clip))
+    spoken = Counter(clip.speaker for clip in clips if is_spoken(clip))
+    errs = Counter(clip.speaker for clip in wrong if is_spoken(clip))
     most = sorted(errs, key=lambda speaker: (-errs[speaker], spoken[speaker], speaker))
     tenth = sum(errs[speaker] for speaker in most[: math.ceil(len(spoken) / 10)])
     return {
@@ -81,7 +81,8 @@ def errors(clips: Sequence[Clip], found: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _is_spoken(clip: Clip) -> bool:
+def is_spoken(clip: Clip) -> bool:
+    """Whether a speaker is known; silence, and clips without a name, are of none."""
     return clip.label != SILENCE and clip.speaker != ""
 
 
