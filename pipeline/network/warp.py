@@ -18,9 +18,9 @@ Array = NDArray[np.float32]
 def voices(percent: float, features: Features) -> Array:
     """What another length of the vocal tract does to MFCC (Jaitly & Hinton 2013, "Vocal Tract Length Perturbation").
 
-    Every frequency is multiplied by a factor between 1 - `percent` / 100 and 1 + `percent` / 100, the same in all of
-    a clip. MFCC are a cosine transform of the mel bands' decibels; taken back, the bands are read where the warped
-    frequencies lie, and transformed again. All of it is linear.
+    Every frequency is divided by a factor between 1 - `percent` / 100 and 1 + `percent` / 100, the same in all of
+    a clip. MFCC are a cosine transform of the mel bands' decibels; taken back, each band is read at its frequency
+    times the factor, the outermost band going on beyond its end, and all are transformed again. All of it is linear.
 
     Returns
     -------
