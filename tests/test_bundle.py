@@ -20,6 +20,7 @@ from pipeline.config import load
 from pipeline.device import Recognizer, audio, metadata
 from pipeline.device.bundle import verify
 from pipeline.errors import BundleError
+from pipeline.stages.bundle import _card as make_card
 
 PHONE = "commands.tflite"
 SETTINGS = load(TINY)
@@ -111,6 +112,15 @@ def test_the_card_has_the_figures_and_names_synthetic_speech_as_such(tiny_build:
     assert "with at most\n  100 false alarms an hour, all words together, where none is said" in card
     assert f"\n  {talk['false']} in {talk['hours']:.2f} h of talk.\n" in card
     assert [line for line in card.splitlines() if line.startswith("|") and line.count("|") not in (4, 5, 7, 10)] == []
+
+
+def test_the_card_of_a_recogniser_made_to_measure_says_so(tiny_build: Path) -> None:
+    exported = read_json(tiny_build / "export" / "description.json")
+    metrics = read_json(tiny_build / "evaluate" / "metrics.json")
+    settings = receipt.read(tiny_build / "evaluate", "evaluate").settings
+    assert "not for use" not in make_card(settings, exported, metrics)
+    settings["corpus"]["held_out_words"] = ["dog", "tree"]
+    assert "not for use**: training left out dog, tree," in make_card(settings, exported, metrics)
 
 
 # --- one that isn't ---
