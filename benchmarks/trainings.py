@@ -21,9 +21,9 @@ import numpy as np
 
 from pipeline import config, receipt
 from pipeline.config import Settings
+from pipeline.corpora import manifest
 from pipeline.errors import PipelineError, StaleInput
 from pipeline.network.engine import tf_keras
-from pipeline.receipt import Receipt
 from pipeline.stages import features, train
 from pipeline.stages.train import Architecture, Optimizer
 
@@ -48,7 +48,7 @@ class Build:
 
     folder: Path
     settings: Settings
-    corpus: Receipt
+    clips: str  # `clips_digest`
 
 
 def open_build(folder: Path) -> Build:
@@ -61,8 +61,21 @@ def open_build(folder: Path) -> Build:
     """
     sections = receipt.read(folder / "train", "train").settings
     settings = Settings(**{name: config.build_section(name, values) for name, values in sections.items()})
-    corpus, _ = receipt.require(settings, corpus=folder / "corpus", features=folder / "features")
-    return Build(folder, settings, corpus)
+    receipt.require(settings, corpus=folder / "corpus", features=folder / "features")
+    return Build(folder, settings, clips_digest(folder / "corpus"))
+
+
+def clips_digest(corpus: Path) -> str:
+    """Digest of all that the splits hold, wherever it lies: the same recordings in another folder are the same.
+
+    Clips that are only measured on, and by no benchmark that trains, are not in it.
+    """
+    content = [
+        [clip.split, clip.label, clip.word, clip.speaker, clip.sha256]
+        for clip in manifest.read(corpus)
+        if clip.split in manifest.SPLITS
+    ]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 def with_seed(settings: Settings, seed: int) -> Settings:

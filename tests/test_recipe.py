@@ -16,14 +16,14 @@ from click.testing import CliRunner
 from rich.console import Console
 from tones import CLIPS
 
-from benchmarks import views
+from benchmarks import trainings, views
 from benchmarks.recipe import __main__ as benchmark
 from benchmarks.recipe import harder, runs, tables
 from benchmarks.recipe.runs import AS_IT_IS, NAMES, Run
 from benchmarks.trainings import open_build
 from pipeline.config import BACKGROUND_NOISE, SILENCE, Features, Settings, Train, load
 from pipeline.corpora import manifest
-from pipeline.corpora.manifest import SPLITS, TRAINING, VALIDATION, Clip
+from pipeline.corpora.manifest import OTHERS, SPLITS, TESTING, TRAINING, VALIDATION, Clip
 from pipeline.device import audio
 from pipeline.errors import SettingsError
 from pipeline.receipt import sha256
@@ -264,7 +264,7 @@ def test_each_copy_of_a_clip_is_another_and_stands_beside_the_others(folder: Pat
 
 def result(plain: float, hard: float, changes: list[str], **more: Any) -> dict[str, Any]:
     return {
-        "inputs": {"corpus": "c", "recipe": "r", "settings": "s"}, "changes": changes, "clips": 958,
+        "inputs": {"clips": "c", "recipe": "r", "settings": "s"}, "changes": changes, "clips": 958,
         "validation": {"accuracy": plain, "cross_entropy": 0.2004},
         "harder": {"accuracy": hard, "cross_entropy": 0.4006}, "parameters": 175_467, "windows": 131_072,
         "epochs": 24, "training_s": 1_234.4, "cpu": "some processor", "cores": 2, **more,
@@ -297,6 +297,28 @@ def test_only_seeds_that_both_have_are_compared() -> None:
     rows = {row[0]: row for row in tables.rows({**FOUND, **more})}
     assert rows["dropout_0"][4:7:2] == ["+2.00", "+5.00"]
     assert rows["batch_256"][2:7] == ["2", "96.50 ± 3.54 %", "-1.00", "95.00 ± 5.66 %", "+1.00"]
+
+
+def test_the_same_clips_in_another_folder_are_the_same(tmp_path: Path) -> None:
+    def digest(folder: str, **changed: str) -> str:
+        clips = [
+            Clip(f"/{folder}/{n}.wav", "yes", "anna", split, folder, "yes", f"sha of {n}")
+            for n, split in enumerate((*SPLITS, OTHERS))
+        ]
+        clips[0] = dataclasses.replace(clips[0], **changed)
+        (tmp_path / folder).mkdir(exist_ok=True)
+        manifest.write(tmp_path / folder, clips, ["yes"])
+        return trainings.clips_digest(tmp_path / folder)
+
+    assert digest("here") == digest("there")
+    assert len({digest("here"), digest("here", sha256="other"), digest("here", label="_unknown_")}) == 3
+    assert digest("here") != digest("here", split=TESTING)
+
+
+def test_points_of_several_seeds_have_a_spread() -> None:
+    more = {Run(AS_IT_IS, 4): result(0.97, 0.94, []), Run("batch_256", 4): result(0.98, 0.98, ["other"])}
+    rows = {row[0]: row for row in tables.rows({**FOUND, **more})}
+    assert rows["batch_256"][4:7:2] == ["+0.00 ± 1.41", "+2.50 ± 2.12"]
 
 
 def test_the_table_fits_in_200_columns() -> None:
@@ -341,7 +363,7 @@ def test_without_a_build_the_table_comes_from_the_files(results: Path) -> None:
     assert all(f"{run.change.replace('as_it_is', 'as it is')} " in shown for run in FOUND)
 
 
-@pytest.mark.parametrize("other", ["corpus", "recipe", "settings"])
+@pytest.mark.parametrize("other", ["clips", "recipe", "settings"])
 def test_runs_that_cannot_be_compared_are_in_no_table(results: Path, other: str) -> None:
     first = result(0.9, 0.8, [])
     put(results, Run(AS_IT_IS, 1), first)

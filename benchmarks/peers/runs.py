@@ -33,7 +33,7 @@ NAMES = (*OWN, *PEERS)
 WORK = "peers"  # the folder in BUILD for what is between the runs
 PARAMS = Path(__file__).parents[2] / "params"
 FLOAT, DYNAMIC, INT8, PHONE = "float", "dynamic", "int8", "phone"  # files; `phone` takes sound, and is of our networks
-FORMAT = 2  # raise it when a network, a recipe's optimiser or what is measured changes
+FORMAT = 3  # raise it when a network, a recipe's optimiser or what is measured changes
 _CALIBRATION_CLIPS = 500
 _BROKEN_OFF = "the TFLite converter broke off; is the disk full, or the folder for temporary files? run it again"
 
@@ -53,7 +53,7 @@ def inputs_of(run: Run, build: Build) -> dict[str, str]:
     # The section `model` is of our networks alone.
     sections = ("audio", "features", "augment", "train", *(["model"] if run.name in OWN else []))
     settings = trainings.digest(_settings_of(run, build), sections, FORMAT)
-    return {"corpus": build.corpus.digest, "settings": settings}
+    return {"clips": build.clips, "settings": settings}
 
 
 def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
@@ -141,13 +141,13 @@ def _file_figures(size_bytes: int, file: Network, test: Examples, keras: NDArray
 
 
 def _errors(test: Examples, found: NDArray, labels: list[str]) -> dict[str, Any]:
-    """Each wrong clip as its word, its speaker and the label that was found, and what gives rates of them."""
+    """Each wrong clip as its number, word, speaker and the label that was found, and what gives rates of them."""
     counts = np.bincount(test.truth, minlength=len(labels)).tolist()
     wrong = np.flatnonzero(found != test.truth)
     return {
         "labels": dict(zip(labels, counts, strict=True)),
         "speakers": len({clip.speaker for clip in test.clips if mistakes.is_spoken(clip)}),
-        "errors": [[test.clips[n].word, test.clips[n].speaker, labels[found[n]]] for n in wrong],
+        "errors": [[int(n), test.clips[n].word, test.clips[n].speaker, labels[found[n]]] for n in wrong],
     }
 
 

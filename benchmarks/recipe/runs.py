@@ -85,7 +85,7 @@ def inputs_of(run: Run, build: Build) -> dict[str, str]:
     """Digests of all that a run's figures, and what they are compared with, depend on, but for its seed."""
     sections = ("audio", *SECTIONS)
     return {
-        "corpus": build.corpus.digest,
+        "clips": build.clips,
         "recipe": trainings.digest(build.settings, sections, FORMAT),
         "settings": trainings.digest(changed(run.change, build.settings), sections, FORMAT),
     }

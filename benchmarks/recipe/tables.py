@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,8 @@ def rows(results: Results) -> list[list[str]]:
     """The cells: a row for each change, over all its seeds, the best first; what can't be compared comes last."""
     plain = _seeds(results, AS_IT_IS)
     changes = {change: _seeds(results, change) for change in sorted({run.change for run in results})}
-    gains = {change: _difference(seeds, plain, "harder") for change, seeds in changes.items()}
-    order = sorted(changes, key=lambda change: (gains[change] is None, -(gains[change] or 0), change != AS_IT_IS))
+    gains = {change: _gains(seeds, plain, "harder") for change, seeds in changes.items()}
+    order = sorted(changes, key=lambda change: (-float(np.mean(gains[change] or [-np.inf])), change != AS_IT_IS))
     return [_row(change, changes[change], plain) for change in order]
 
 
@@ -55,8 +55,9 @@ def _row(change: str, seeds: Seeds, plain: Seeds) -> list[str]:
     one = next(iter(seeds.values()))
     accuracies = []
     for clips in ("validation", "harder"):
-        difference = None if change == AS_IT_IS else _difference(seeds, plain, clips)
-        accuracies += [_accuracy(seeds, clips), "" if difference is None else f"{difference:+.2f}"]
+        gains = [] if change == AS_IT_IS else _gains(seeds, plain, clips)
+        points = f"{np.mean(gains):+.2f}{_spread(gains)}" if gains else ""
+        accuracies += [_accuracy(seeds, clips), points]
     return [
         change.replace("_", " ") if change == AS_IT_IS else change,
         ", ".join(one["changes"]),
@@ -71,8 +72,11 @@ def _row(change: str, seeds: Seeds, plain: Seeds) -> list[str]:
 
 def _accuracy(seeds: Seeds, clips: str) -> str:
     percent = [100 * result[clips]["accuracy"] for result in seeds.values()]
-    spread = f" ± {np.std(percent, ddof=1):.2f}" if len(percent) > 1 else ""
-    return f"{np.mean(percent):.2f}{spread} %"
+    return f"{np.mean(percent):.2f}{_spread(percent)} %"
+
+
+def _spread(percent: Sequence[float]) -> str:
+    return f" ± {np.std(percent, ddof=1):.2f}" if len(percent) > 1 else ""
 
 
 def _fold(changes: str) -> str:
@@ -81,11 +85,10 @@ def _fold(changes: str) -> str:
     return textwrap.fill(unbroken, _FOLDED)
 
 
-def _difference(seeds: Seeds, plain: Seeds, clips: str) -> float | None:
-    """Points of accuracy over the recipe as it is, from the seeds that both have; None if there is none."""
+def _gains(seeds: Seeds, plain: Seeds, clips: str) -> list[float]:
+    """Points of accuracy over the recipe as it is, for each seed that both have."""
     both = sorted(seeds.keys() & plain.keys())
-    gains = [seeds[seed][clips]["accuracy"] - plain[seed][clips]["accuracy"] for seed in both]
-    return 100 * float(np.mean(gains)) if gains else None
+    return [100 * (seeds[seed][clips]["accuracy"] - plain[seed][clips]["accuracy"]) for seed in both]
 
 
 def _seeds(results: Results, change: str) -> dict[int, dict[str, Any]]:
