@@ -18,14 +18,15 @@ from tones import CLIPS
 
 from benchmarks import trainings, views
 from benchmarks.recipe import __main__ as benchmark
-from benchmarks.recipe import harder, runs, tables
+from benchmarks.recipe import harder, heard, runs, tables
 from benchmarks.recipe.runs import AS_IT_IS, NAMES, Run
 from benchmarks.trainings import open_build
 from pipeline.config import BACKGROUND_NOISE, SILENCE, Features, Settings, Train, load
-from pipeline.corpora import manifest
+from pipeline.corpora import manifest, streams
 from pipeline.corpora.manifest import OTHERS, SPLITS, TESTING, TRAINING, VALIDATION, Clip
 from pipeline.device import audio
 from pipeline.errors import SettingsError
+from pipeline.network import model
 from pipeline.receipt import sha256
 from pipeline.stages import evaluate, train
 
@@ -148,6 +149,8 @@ def test_finished_runs_are_not_made_again_and_those_of_other_changes_are(
         copies = result["clips"] * harder.COPIES
         assert result["harder"]["accuracy"] * copies == pytest.approx(round(result["harder"]["accuracy"] * copies))
         assert min(result["training_s"], result["cores"], result["harder"]["cross_entropy"]) > 0
+        assert result["missed"].keys() == {"words in noise, 20 dB", "words in noise, 10 dB"}
+        assert all(0 <= missed <= 1 for missed in result["missed"].values())
 
     assert benchmark.make_all(build, benchmark.NAMES, []) == made
     assert len(trained) == 3
@@ -259,6 +262,34 @@ def test_each_copy_of_a_clip_is_another_and_stands_beside_the_others(folder: Pat
     assert np.mean([[label == pitch for label in row] for row, pitch in zip(nearest, pitches, strict=True)]) > 0.6
 
 
+# --- streams ---
+
+
+def test_what_a_network_misses_is_counted_in_streams_of_validation_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load(streams={"snr_db": [20.0], "negative": "nowhere"})
+    sound = dataclasses.replace(open_build(folder).settings, streams=settings.streams)
+    clips = evaluate.examples_of(folder / "corpus", folder / "features" / VALIDATION, sound)
+    network = model.load(folder / "train" / train.MODEL)
+    calls = []
+    original = streams.of
+
+    def noted(corpus: Path, split: str, used: Settings) -> Any:
+        calls.append((split, used.streams.negative))
+        return original(corpus, split, used)
+
+    monkeypatch.setattr(streams, "of", noted)
+    before = network.predict(clips.mfcc, verbose=0).argmax(axis=1)
+    found = heard.missed(network, clips, sound)
+    assert set(calls) == {(VALIDATION, "")}
+    assert found.keys() == {"words in noise, 20 dB"}
+    np.testing.assert_array_equal(network.predict(clips.mfcc, verbose=0).argmax(axis=1), before)
+    logits = network.get_layer("logits")
+    logits.set_weights([np.zeros_like(weights) for weights in logits.get_weights()])
+    assert heard.missed(network, clips, sound) == {"words in noise, 20 dB": 1.0}
+
+
 # --- the table ---
 
 
@@ -266,8 +297,10 @@ def result(plain: float, hard: float, changes: list[str], **more: Any) -> dict[s
     return {
         "inputs": {"clips": "c", "recipe": "r", "settings": "s"}, "changes": changes, "clips": 958,
         "validation": {"accuracy": plain, "cross_entropy": 0.2004},
-        "harder": {"accuracy": hard, "cross_entropy": 0.4006}, "parameters": 175_467, "windows": 131_072,
-        "epochs": 24, "training_s": 1_234.4, "cpu": "some processor", "cores": 2, **more,
+        "harder": {"accuracy": hard, "cross_entropy": 0.4006},
+        "missed": {"words in noise, 20 dB": 0.1, "words in noise, 10 dB": 0.2},
+        "parameters": 175_467, "windows": 131_072, "epochs": 24, "training_s": 1_234.4,
+        "cpu": "some processor", "cores": 2, **more,
     }  # fmt: skip
 
 
@@ -283,8 +316,8 @@ def test_differences_are_to_the_recipe_as_it_is_and_the_best_stands_first() -> N
     found = tables.rows(FOUND)
     assert [row[0] for row in found] == ["batch_256", "as it is", "copies_0", "dropout_0"]
     assert found[0] == [
-        "batch_256", "batch_clips 128 → 256", "1", "94.00 %", "-1.00", "91.00 %", "+1.00", "0.200", "0.401",
-        "175,467", "24 × 131,072", "1,234 s",
+        "batch_256", "batch_clips 128 → 256", "1", "94.00 %", "-1.00", "91.00 %", "+1.00", "0.200 / 0.401",
+        "10.0 / 20.0 %", "175,467", "24 × 131,072", "1,234 s",
     ]  # fmt: skip
     assert found[1][3:7] == ["95.00 %", "", "90.00 %", ""]
     assert found[2][3:7] == ["96.00 %", "+1.00", "80.00 %", "-10.00"]

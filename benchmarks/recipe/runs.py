@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks import trainings
 from benchmarks.machine import cores, cpu
-from benchmarks.recipe import harder
+from benchmarks.recipe import harder, heard
 from benchmarks.trainings import Build
 from pipeline import config
 from pipeline.config import Settings
@@ -34,7 +34,7 @@ AS_IT_IS = "as_it_is"  # the recipe without a change: what all others are compar
 NAMES = (AS_IT_IS, *sorted(path.stem for path in CHANGES.glob("*.toml")))
 SECTIONS = ("features", "augment", "model", "train")  # that a change may touch
 WORK = "recipe"  # the folder in BUILD for what is between the runs
-FORMAT = 1  # raise it when what is measured changes
+FORMAT = 2  # raise it when what is measured changes
 _SMALLEST = np.finfo(np.float32).tiny
 
 
@@ -130,6 +130,7 @@ def _figures(corpus: Path, settings: Settings, examples: Path, folder: Path) -> 
         "clips": len(clips.clips),
         "validation": _score(network, clips.mfcc, clips.truth),
         "harder": _harder(network, clips, settings),
+        "missed": heard.missed(network, clips, settings),
         "parameters": trainings.parameters(network),
         "windows": len(shards.read(examples / manifest.TRAINING).index),
         "epochs": len(history),

@@ -10,7 +10,7 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks import views
-from benchmarks.recipe import harder
+from benchmarks.recipe import harder, heard
 from benchmarks.recipe.runs import AS_IT_IS, Run
 
 Results = Mapping[Run, dict[str, Any]]
@@ -18,10 +18,10 @@ Seeds = Mapping[int, dict[str, Any]]  # results of one change
 
 LEFT = ("change", "what it changes")  # the other columns are numbers
 COLUMNS = (
-    *LEFT, "seeds", "accuracy", "points", "harder", "points", "cross-entropy", "harder",
+    *LEFT, "seeds", "accuracy", "points", "harder", "points", "cross-entropy", "words missed",
     "parameters", "epochs × windows", "training",
 )  # fmt: skip
-_FOLDED = 50  # characters of what a change changes, in the terminal
+_FOLDED = 36  # characters of what a change changes, in the terminal
 
 
 def table(results: Results) -> Table:
@@ -37,9 +37,12 @@ def markdown(results: Results) -> str:
 
 def about(results: Results) -> str:
     """What the figures are of; one thing, since runs on other clips are never in one table."""
-    clips = next(iter(results.values()))["clips"]
-    counts = f"validation: {clips:,} clips, harder: {harder.COPIES} changed copies of each"
-    return f"{counts}; points are of accuracy, over the recipe as it is; times are of {views.machines(results)}"
+    one = next(iter(results.values()))
+    counts = f"validation: {one['clips']:,} clips, harder: {harder.COPIES} changed copies of each"
+    missed = f"missed: {', '.join(one['missed'])}, at {heard.FALSE_ALARMS_PER_HOUR:g} false alarms an hour"
+    return (
+        f"{counts}; points are of accuracy, over the recipe as it is; {missed}; times are of {views.machines(results)}"
+    )
 
 
 def rows(results: Results) -> list[list[str]]:
@@ -63,7 +66,8 @@ def _row(change: str, seeds: Seeds, plain: Seeds) -> list[str]:
         ", ".join(one["changes"]),
         str(len(seeds)),
         *accuracies,
-        *(f"{_cross_entropy(seeds, clips):.3f}" for clips in ("validation", "harder")),
+        " / ".join(f"{_cross_entropy(seeds, clips):.3f}" for clips in ("validation", "harder")),
+        " / ".join(f"{100 * _missed(seeds, stream):.1f}" for stream in one["missed"]) + " %",
         f"{one['parameters']:,}",
         f"{np.mean([result['epochs'] for result in seeds.values()]):.0f} × {one['windows']:,}",
         f"{np.mean([result['training_s'] for result in seeds.values()]):,.0f} s",
@@ -97,3 +101,7 @@ def _seeds(results: Results, change: str) -> dict[int, dict[str, Any]]:
 
 def _cross_entropy(seeds: Seeds, clips: str) -> float:
     return float(np.mean([result[clips]["cross_entropy"] for result in seeds.values()]))
+
+
+def _missed(seeds: Seeds, stream: str) -> float:
+    return float(np.mean([result["missed"][stream] for result in seeds.values()]))
