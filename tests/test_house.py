@@ -48,7 +48,7 @@ def wing(module: str) -> str:
 
 
 def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
-    """Names of the modules that a file imports, everywhere in it or outside of functions only."""
+    """Names of the modules that a file imports, everywhere in it, or as soon as it is loaded itself."""
     waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
@@ -60,7 +60,9 @@ def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
             # `from pipeline.corpora import shards` takes a module, `from pipeline.errors import AudioError` a name.
             below = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name if name in MODULES else node.module for name in below)
-        if not (top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        is_late = is_for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if not (top_level and is_late):
             waiting.extend(ast.iter_child_nodes(node))
 
 
@@ -100,7 +102,11 @@ def test_what_a_device_loads_is_in_the_device_set(module: str) -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if wing(module) == "device"])
 def test_the_device_wing_needs_little_else_and_that_late(module: str) -> None:
-    late = {"pipeline.device.mfcc": {"librosa"}, "pipeline.device.microphone": {"sounddevice"}}
+    late = {
+        "pipeline.device.mfcc": {"librosa"},
+        "pipeline.device.microphone": {"sounddevice"},
+        "pipeline.device.screen": {"rich"},
+    }
     packages = {package.replace("_", "-") for package in from_outside(MODULES[module])}
     assert packages - DEVICE_SET <= late.get(module, set())
 
