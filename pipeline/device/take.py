@@ -37,8 +37,13 @@ def speaking_s(sound: Audio) -> float:
     return sound.clip_ms / 1000 + REACTION_S
 
 
+def after_countdown(heard: Samples, rate_hz: int) -> Samples:
+    """The part of a take in which the word is looked for."""
+    return heard[round((COUNTDOWN_S - HEAD_START_S) * rate_hz) :]
+
+
 def word(heard: Samples, sound: Audio) -> Samples:
-    """The window of a take with the word in its middle, the room's own noise around it.
+    """The window of a take with the word in its middle, or as near to it as can be, and the room's noise around it.
 
     So recorded clips are like those of Speech Commands, and no window that is learnt from has digital silence in it.
 
@@ -58,8 +63,8 @@ def word(heard: Samples, sound: Audio) -> Samples:
         If the take can't be used; it says to the speaker what was wrong with it, and what to do.
     """
     rate_hz = sound.sample_rate_hz
-    begin = round((COUNTDOWN_S - HEAD_START_S) * rate_hz)
-    spoken, room = heard[begin:], heard[round(SETTLING_S * rate_hz) : begin]
+    spoken = after_countdown(heard, rate_hz)
+    room = heard[round(SETTLING_S * rate_hz) : -len(spoken)]
     _refuse_dead(spoken)
     levels, room_levels = _levels(spoken, rate_hz), _levels(room, rate_hz)
     start, end = _place(levels, room_levels)
@@ -98,7 +103,7 @@ def room(heard: Samples, sound: Audio) -> Samples:
 def _levels(samples: Samples, rate_hz: int) -> NDArray[np.floating]:
     """Root mean square of each frame without its mean: the offset that cheap microphones have is no sound."""
     frame = rate_hz * _FRAME_MS // 1000
-    return samples[: len(samples) // frame * frame].reshape(-1, frame).std(axis=1)
+    return np.asarray(samples[: len(samples) // frame * frame].reshape(-1, frame).std(axis=1))
 
 
 def _place(levels: NDArray[np.floating], room: NDArray[np.floating]) -> tuple[int, int]:
