@@ -111,10 +111,11 @@ def test_the_device_wing_needs_little_else_and_that_late(module: str) -> None:
     assert packages - DEVICE_SET <= late.get(module, set())
 
 
-def test_the_microphone_demo_needs_the_device_set_and_its_extra() -> None:
-    demo = ROOT / "scripts" / "listen.py"
-    assert from_outside(demo) <= DEVICE_SET | EXTRAS["microphone"].keys()
-    assert {wing(name) for name in imports(demo) if name in MODULES} <= {"ground", "device", "cli"}
+@pytest.mark.parametrize(("script", "wings"), [("listen", set()), ("record", {"corpora"})])
+def test_a_script_with_a_microphone_needs_the_device_set_and_its_extra(script: str, wings: set[str]) -> None:
+    path = ROOT / "scripts" / f"{script}.py"
+    assert from_outside(path) <= DEVICE_SET | EXTRAS["microphone"].keys()
+    assert {wing(name) for name in imports(path) if name in MODULES} <= {"ground", "device", "cli"} | wings
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if wing(module) not in ("network", "stages")])
@@ -126,6 +127,7 @@ LOADS = {
     "help": "runpy.run_module('pipeline', run_name='__main__')",
     "help of a stage": "sys.argv.insert(1, 'train'); runpy.run_module('pipeline', run_name='__main__')",
     "help of the microphone demo": "runpy.run_path('scripts/listen.py', run_name='__main__')",
+    "help of the recorder": "runpy.run_path('scripts/record.py', run_name='__main__')",
     "import": "import pipeline.device.microphone",
 }
 
@@ -143,7 +145,8 @@ print("loaded:", *sys.modules)
     shown, _, loaded = result.stdout.rpartition("loaded:")
     assert ("Usage:" in shown) == what.startswith("help")
     assert "pipeline.errors" in loaded.split()
-    assert set(loaded.split()) & HEAVY == set()
+    # Not what else comes with the extra `train` either, if by way of `corpora`.
+    assert set(loaded.split()) & (HEAVY | {"joblib", "scipy", "sklearn", "requests", "rich"}) == set()
 
 
 # --- commands, stages, make targets ---
