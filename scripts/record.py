@@ -220,12 +220,12 @@ class Session:
         from rich.text import Text
 
         known = {_ENTER: "Enter: go on" if self._waiting else "Enter: end"}
-        known |= {"s": "s: skip it"} if self._waiting else {}
+        known |= {"s": "s: skip"} if self._waiting else {}
         known |= {"l": "l: listen"} if self._heard is not None else {}
         known |= {"u": "u: undo"} if self._kept else {}
         known |= {"q": "q: stop"}
         following = f"Next: {self._waiting[0].text}" if self._waiting else "That was the last."
-        with self._passing(Text.assemble(following, "\n", ("   ".join(known.values()), "dim"))):
+        with self._passing(Text.assemble(following, "\n", ("  ".join(known.values()), "dim"))):
             while True:
                 key = click.getchar().lower().replace("\n", _ENTER)
                 if key in known:
