@@ -144,6 +144,7 @@ class Session:
 
     def _record(self, ask: Ask) -> None:
         """One take: kept, or refused with the reason."""
+        self._heard = None
         try:
             heard = self._hear(ask)
             self._heard = take.after_countdown(heard, self._sound.sample_rate_hz)

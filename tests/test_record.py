@@ -189,6 +189,8 @@ def test_a_take_that_can_not_be_used_is_refused_and_asked_for_again(tmp_path: Pa
     for reason in ("nothing but the room was heard", "it was clipped", "some of its sound was lost"):
         session.press(ENTER, f"again  {word}: {reason}")
         assert session.asked() == word
+        # What was lost in part is not to be listened to, nor is the take before in its place.
+        assert ("l: listen" in session.screen.rpartition("Next: ")[2]) == ("lost" not in reason)
         assert files(tmp_path) == []
     session.press(ENTER, f"kept   {word}, ")
     assert session.asked() != word
