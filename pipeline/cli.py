@@ -123,6 +123,12 @@ def format_option(*forms: str, help: str) -> Callable[[Callable[..., Any]], Call
     return click.option("--format", "form", type=click.Choice(forms), default=forms[0], show_default=True, help=help)
 
 
+def device_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--device`, for `microphone.find`."""
+    help = "Input device, by its number or a part of its name; else the system's."
+    return click.option("--device", metavar="NAME|NUMBER", help=help)(command)
+
+
 def _show(result: Any, out: Path) -> None:
     from rich.console import Console
 

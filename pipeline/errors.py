@@ -24,7 +24,7 @@ class AudioError(PipelineError):
 
 
 class MicrophoneError(PipelineError):
-    """An input device isn't there, can't be opened, or stopped."""
+    """A device for sound isn't there, can't be opened, or stopped."""
 
 
 class CorpusError(PipelineError):

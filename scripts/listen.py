@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,13 +15,13 @@ import click
 import numpy as np
 import soundfile
 
-from pipeline.cli import PATH, OneLineErrors
-from pipeline.device import Recognizer, Spotter, listing, microphone
+from pipeline.cli import PATH, OneLineErrors, device_option
+from pipeline.device import Recognizer, Spotter, listing, microphone, screen
 from pipeline.device.audio import Samples
 from pipeline.device.interpreter import Array
-from pipeline.device.microphone import Microphone
+from pipeline.device.microphone import Microphone, extra_needed, quiet_libraries
 from pipeline.device.spot import Detection
-from pipeline.errors import AudioError, MissingExtra
+from pipeline.errors import AudioError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,14 +31,11 @@ Show = Callable[[Samples, list[Detection]], None]  # takes a piece of sound, and
 MOST_SAVED = (2**32 - 1024) // 2  # samples: the length of a WAV file is stated in 32 bits
 _WORDS_SHOWN = 5
 _REFRESHES_PER_S = 10
-_QUIET_DBFS = -60.0  # where the bar of the level begins
 
 
 @click.command(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument("bundle", type=PATH, required=False, metavar="BUNDLE")
-@click.option(
-    "--device", metavar="NAME|NUMBER", help="Input device, by its number or a part of its name; else the system's."
-)
+@device_option
 @click.option("--list", "is_list", is_flag=True, help="List the input devices (* is the system's), and end.")
 @click.option("--json", "is_json", is_flag=True, help="One line of JSON for each word, and nothing else, for programs.")
 @click.option(
@@ -53,17 +49,13 @@ def main(bundle: Path | None, device: str | None, is_list: bool, is_json: bool, 
 
     In a terminal it shows level, scores and words; into a pipe goes a line for each word.
     """
-    try:
+    with extra_needed():
         if is_list:
             list_devices()
         elif bundle:
             listen(bundle, device, is_json, save)
         else:
             raise click.UsageError("give the folder of a bundle, such as build/synthetic/bundle")
-    except ModuleNotFoundError as error:
-        raise MissingExtra(
-            f"{error.name} is not installed, and the microphone needs it; run: pip install '.[microphone]'"
-        ) from error
 
 
 def list_devices() -> None:
@@ -78,7 +70,7 @@ def listen(bundle: Path, device: str | None, is_json: bool, save: Path | None) -
     rate_hz = ear.spotter.audio.sample_rate_hz
     source = Microphone(microphone.find(device, microphone.devices()), rate_hz)
     is_screen = sys.stdout.isatty() and not is_json
-    view = screen(ear, source) if is_screen else contextlib.nullcontext(Lines(source, is_json).update)
+    view = drawn(ear, source) if is_screen else contextlib.nullcontext(Lines(source, is_json).update)
     with quiet_libraries(), source, saved(save, rate_hz) as keep, until_interrupted(source.stop), view as show:
         try:
             for piece in source:
@@ -108,20 +100,6 @@ class Ear:
         """Scores `(labels,)` of the last window; none where that was silent, and so wasn't scored."""
         is_scored = self.spotter.time_s - self._scored_s < 1.5 * self.spotter.listen.hop_ms / 1000
         return self._scores if is_scored else self._none
-
-
-@contextlib.contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep off the screen what ALSA and PortAudio write to standard error by themselves: what fails is also raised."""
-    whole = os.dup(2)
-    with open(os.devnull, "wb") as nowhere, os.fdopen(os.dup(2), "w", errors="backslashreplace") as ours:
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            with contextlib.redirect_stderr(ours):
-                yield
-        finally:
-            os.dup2(whole, 2)
-            os.close(whole)
 
 
 @contextlib.contextmanager
@@ -186,7 +164,7 @@ class Lines:
 
 
 @contextlib.contextmanager
-def screen(ear: Ear, source: Microphone) -> Iterator[Show]:
+def drawn(ear: Ear, source: Microphone) -> Iterator[Show]:
     """Show a picture of what is heard, drawn anew a few times a second."""
     from rich.live import Live
 
@@ -201,12 +179,12 @@ class Picture:
     def __init__(self, ear: Ear, source: Microphone) -> None:
         self.ear, self.source = ear, source
         self.words: tuple[Detection, ...] = ()
-        self.level_dbfs = _QUIET_DBFS
+        self.level_dbfs = screen.QUIET_DBFS
 
     def update(self, piece: Samples, detections: list[Detection]) -> None:
         self.words = (*self.words, *detections)[-_WORDS_SHOWN:]
         if len(piece):
-            self.level_dbfs = 20 * np.log10(max(float(np.abs(piece).max()), 1e-6))
+            self.level_dbfs = screen.level_dbfs(piece)
 
     def __rich__(self) -> RenderableType:
         from rich.columns import Columns
@@ -218,29 +196,16 @@ class Picture:
         labels = self.ear.spotter.labels
         width = max(map(len, labels))
         scores = [
-            bar(f"{label:{width}}", float(score), f"{score:.2f}", 10)
+            screen.bar(f"{label:{width}}", float(score), f"{score:.2f}", 10)
             for label, score in zip(labels, self.ear.scores, strict=True)
         ]
         return Group(
             Text(about(self.source)),
             Text(status, style="red" if self.source.overruns else ""),
-            bar("level", 1 - self.level_dbfs / _QUIET_DBFS, f"{self.level_dbfs:4.0f} dBFS"),
+            screen.level_bar(self.level_dbfs),
             *(Text(line, style="bold") for line in words + [""] * (_WORDS_SHOWN - len(words))),
             Columns(scores, padding=(0, 2)),
         )
-
-
-def bar(name: str, share: float, value: str, width: int | None = None) -> RenderableType:
-    """A bar between its name and value, of this width or as wide as there is room."""
-    from rich.progress_bar import ProgressBar
-    from rich.table import Table
-
-    row = Table.grid(padding=(0, 1), expand=width is None)
-    row.add_column()
-    row.add_column(ratio=1)
-    row.add_column()
-    row.add_row(name, ProgressBar(1.0, min(max(share, 0.0), 1.0), width), value)
-    return row
 
 
 def about(source: Microphone) -> str:

@@ -188,6 +188,17 @@ def test_a_word_is_found_however_its_accents_are_stored(tmp_path: Path) -> None:
     assert {c.word for c in found.candidates} == {"größer", "lamp"}
 
 
+def test_a_speaker_is_one_however_the_accents_are_stored(tmp_path: Path) -> None:
+    together, apart = (unicodedata.normalize(form, "zoë") for form in ("NFC", "NFD"))
+    names = [
+        f"{word}/{name}"
+        for word in ("lamp", "door")
+        for name in (f"{together}/1.wav", f"{apart}/2.wav", f"{apart}_3.wav")
+    ]
+    found = find(fill(tmp_path, *names), split_by="take")
+    assert {c.speaker for c in found.candidates} == {together}
+
+
 def test_a_source_that_is_missing_or_empty_is_said(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no folder is given; set it, or SOURCE, to a folder with one sub-folder"):
         find("")

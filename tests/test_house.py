@@ -48,7 +48,7 @@ def wing(module: str) -> str:
 
 
 def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
-    """Names of the modules that a file imports, everywhere in it or outside of functions only."""
+    """Names of the modules that a file imports, everywhere in it, or as soon as it is loaded itself."""
     waiting: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
     while waiting:
         node = waiting.pop()
@@ -60,7 +60,9 @@ def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
             # `from pipeline.corpora import shards` takes a module, `from pipeline.errors import AudioError` a name.
             below = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name if name in MODULES else node.module for name in below)
-        if not (top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+        is_for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        is_late = is_for_types or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        if not (top_level and is_late):
             waiting.extend(ast.iter_child_nodes(node))
 
 
@@ -100,15 +102,20 @@ def test_what_a_device_loads_is_in_the_device_set(module: str) -> None:
 
 @pytest.mark.parametrize("module", [module for module in MODULES if wing(module) == "device"])
 def test_the_device_wing_needs_little_else_and_that_late(module: str) -> None:
-    late = {"pipeline.device.mfcc": {"librosa"}, "pipeline.device.microphone": {"sounddevice"}}
+    late = {
+        "pipeline.device.mfcc": {"librosa"},
+        "pipeline.device.microphone": {"sounddevice"},
+        "pipeline.device.screen": {"rich"},
+    }
     packages = {package.replace("_", "-") for package in from_outside(MODULES[module])}
     assert packages - DEVICE_SET <= late.get(module, set())
 
 
-def test_the_microphone_demo_needs_the_device_set_and_its_extra() -> None:
-    demo = ROOT / "scripts" / "listen.py"
-    assert from_outside(demo) <= DEVICE_SET | EXTRAS["microphone"].keys()
-    assert {wing(name) for name in imports(demo) if name in MODULES} <= {"ground", "device", "cli"}
+@pytest.mark.parametrize(("script", "wings"), [("listen", set()), ("record", {"corpora"})])
+def test_a_script_with_a_microphone_needs_the_device_set_and_its_extra(script: str, wings: set[str]) -> None:
+    path = ROOT / "scripts" / f"{script}.py"
+    assert from_outside(path) <= DEVICE_SET | EXTRAS["microphone"].keys()
+    assert {wing(name) for name in imports(path) if name in MODULES} <= {"ground", "device", "cli"} | wings
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if wing(module) not in ("network", "stages")])
@@ -120,6 +127,7 @@ LOADS = {
     "help": "runpy.run_module('pipeline', run_name='__main__')",
     "help of a stage": "sys.argv.insert(1, 'train'); runpy.run_module('pipeline', run_name='__main__')",
     "help of the microphone demo": "runpy.run_path('scripts/listen.py', run_name='__main__')",
+    "help of the recorder": "runpy.run_path('scripts/record.py', run_name='__main__')",
     "import": "import pipeline.device.microphone",
 }
 
@@ -137,7 +145,8 @@ print("loaded:", *sys.modules)
     shown, _, loaded = result.stdout.rpartition("loaded:")
     assert ("Usage:" in shown) == what.startswith("help")
     assert "pipeline.errors" in loaded.split()
-    assert set(loaded.split()) & HEAVY == set()
+    # Not what else comes with the extra `train` either, if by way of `corpora`.
+    assert set(loaded.split()) & (HEAVY | {"joblib", "scipy", "sklearn", "requests", "rich"}) == set()
 
 
 # --- commands, stages, make targets ---

@@ -42,7 +42,7 @@ def find(settings: Settings) -> Found:
     keywords = corpus.keywords or tuple(sorted(files.keys() - set(RESERVED)))
     replace(corpus, keywords=keywords)  # a folder's name must be as fit for a label as a setting
     takes = sorted(
-        Candidate(path, word, _speaker(path, root), TRAINING, "folder")
+        Candidate(path, word, speaker(path, root), TRAINING, "folder")
         for word, paths in files.items()
         for path in paths
     )
@@ -115,12 +115,13 @@ def _lack_of_others(keywords: Sequence[str], learnt: Collection[str], root: Path
     return [f"nothing but keywords is learnt, so any word will be taken for one of them; add others in {UNKNOWN}"]
 
 
-def _speaker(path: Path, root: Path) -> str:
+def speaker(path: Path, root: Path) -> str:
     """`anna` of `lamp/anna/1.wav`, `lamp/anna_nohash_1.wav` and `lamp/anna_1.wav`; empty where nothing names one."""
-    word, *inside = path.relative_to(root).parts
+    word, *inside = Path(unicodedata.normalize("NFC", str(path.relative_to(root)))).parts
     if len(inside) > 1:
         return inside[0]
-    prefix, separator, _ = path.stem.partition("_nohash_" if "_nohash_" in path.stem else "_")
+    stem = Path(inside[0]).stem
+    prefix, separator, _ = stem.partition("_nohash_" if "_nohash_" in stem else "_")
     # lamp/lamp_1.wav names the word once more, not the speaker.
     return prefix if separator and prefix.lower() != word.strip("_").lower() else ""
 

@@ -181,6 +181,11 @@ def amplitude(decibels: float) -> float:
     return float(10 ** (decibels / 20))
 
 
+def decibels(amplitude: float) -> float:
+    """Level in dBFS of an amplitude where full scale is 1; -120 for what is less."""
+    return float(20 * np.log10(max(amplitude, 1e-6)))
+
+
 def loud_part(samples: Samples) -> tuple[int, int]:
     """Where the middle 90 % of the energy of `(samples,)` begin and end: what is outside of them isn't the word."""
     energy = np.cumsum(np.square(samples, dtype=np.float64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import soxr
 
+from pipeline.device import audio
 from pipeline.device.audio import Samples
-from pipeline.errors import MicrophoneError
+from pipeline.errors import MicrophoneError, MissingExtra
 
 _BLOCKS_PER_S = 10
 _QUEUE_BLOCKS = 5 * _BLOCKS_PER_S  # of sound that waits for whoever is slow
@@ -203,6 +205,53 @@ class Microphone:
             self._waiting.put_nowait(block[:, 0].copy())
         except queue.Full:
             self.overruns += 1
+
+
+def play(samples: Samples, sample_rate_hz: int) -> None:
+    """Let `(samples,)` be heard by the system's default output; returns at their end.
+
+    Raises
+    ------
+    MicrophoneError
+        If there is none, or it can't be opened.
+    """
+    sounddevice = _sounddevice()
+    try:
+        own_hz = round(sounddevice.query_devices(kind="output")["default_samplerate"])
+        sounddevice.play(audio.resample(samples, sample_rate_hz, own_hz), own_hz, blocking=True)
+    except sounddevice.PortAudioError as error:
+        raise MicrophoneError(f"no sound can be played: {error}") from None
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep off the screen what ALSA and PortAudio write to standard error by themselves: what fails is also raised."""
+    whole = os.dup(2)
+    with open(os.devnull, "wb") as nowhere, os.fdopen(os.dup(2), "w", errors="backslashreplace") as ours:
+        os.dup2(nowhere.fileno(), 2)
+        try:
+            with contextlib.redirect_stderr(ours):
+                yield
+        finally:
+            os.dup2(whole, 2)
+            os.close(whole)
+
+
+@contextlib.contextmanager
+def extra_needed() -> Iterator[None]:
+    """Name the extra of a package that isn't installed.
+
+    Raises
+    ------
+    MissingExtra
+        Where a `ModuleNotFoundError` would be raised.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"{error.name} is not installed, and the microphone needs it; run: pip install '.[microphone]'"
+        ) from error
 
 
 def _sounddevice() -> Any:
