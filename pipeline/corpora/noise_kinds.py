@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.signal
 from numpy.random import Generator
 from numpy.typing import NDArray
 
@@ -147,7 +146,8 @@ def _rain(time_s: Times, generator: Generator) -> Times:
     drops.flat[where] = generator.exponential(size=len(where))
     pitches_hz, decays_s = generator.uniform(1_000, 6_000, (8, 1)), generator.uniform(0.0005, 0.003, (8, 1))
     drop = np.exp(-time_s / decays_s) * np.sin(2 * np.pi * pitches_hz * time_s)
-    return _mix(scipy.signal.fftconvolve(drops, drop, axes=1)[:, : len(time_s)])
+    # Convolved in a circle: rain has no beginning.
+    return _mix(np.fft.irfft(np.fft.rfft(drops) * np.fft.rfft(drop), len(time_s)))
 
 
 # Kinds of noise heard around devices, of which no training is made. They tell what a
