@@ -87,7 +87,7 @@ def with_seed(settings: Settings, seed: int) -> Settings:
 
 def make_features(build: Build, settings: Settings, folder: Path) -> Path:
     """Features of the build's clips by other settings; made where they aren't there, by one process at a time."""
-    with _held(folder.with_name(folder.name + ".lock")):
+    with alone_at(folder, wait=True):
         if not is_made(settings, corpus=build.folder / "corpus", features=folder):
             log.info("%s: %s", folder, features.run(settings, build.folder / "corpus", folder))
     return folder
@@ -111,11 +111,22 @@ def is_made(settings: Settings, **folders: Path) -> bool:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Wait until no other process holds the file; it is let go when the block or the process ends."""
+def alone_at(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Keep other processes away from a folder, until the block or the process ends.
+
+    Raises
+    ------
+    PipelineError
+        If one is at it, and its end isn't waited for.
+    """
+    path = folder.with_name(folder.name + ".lock")
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            remedy = "ask for other runs, or wait for its end"
+            raise PipelineError(f"{folder}: another process is at it; {remedy}") from None
         yield
 
 

@@ -163,9 +163,12 @@ def test_noise_never_trained_on_is_of_several_kinds_and_the_same_again(tmp_path:
     assert all(set(clips).isdisjoint(other[kind]) for kind, clips in first.items())
 
 
-@pytest.mark.parametrize("rate_hz", [8_000, 16_000])
-def test_noise_never_trained_on_is_one_window_at_many_levels_and_not_clipped(rate_hz: int, tmp_path: Path) -> None:
-    settings = config.load(audio={"sample_rate_hz": rate_hz}, features={"f_max_hz": 4_000.0})
+@pytest.mark.parametrize(("rate_hz", "clip_ms"), [(8_000, 1_000), (16_000, 1_000), (16_000, 200)])
+def test_noise_never_trained_on_is_one_window_at_many_levels_and_not_clipped(
+    rate_hz: int, clip_ms: int, tmp_path: Path
+) -> None:
+    window = {"sample_rate_hz": rate_hz, "clip_ms": clip_ms}
+    settings = config.load(audio=window, features={"f_max_hz": 4_000.0}, augment={"shift_ms": 0})
     low_db, high_db = noise.KINDS_DBFS
     for kind, paths in noise.never_trained_on(tmp_path, settings).items():
         sounds = [audio.read(path, rate_hz) for path in paths]

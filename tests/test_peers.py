@@ -31,7 +31,7 @@ from pipeline import config
 from pipeline.config import Audio, Features, Model, Train, load
 from pipeline.device.interpreter import Network
 from pipeline.device.mfcc import mfcc
-from pipeline.errors import SettingsError
+from pipeline.errors import PipelineError, SettingsError
 from pipeline.network import convert, model
 from pipeline.network.engine import tf, tf_keras
 from pipeline.stages import train
@@ -355,6 +355,14 @@ def test_features_of_a_paper_are_made_by_one_process_at_a_time(
     assert begun.is_set()
 
 
+def test_a_training_that_another_process_is_at_is_left_to_it(folder: Path, results: Path, trained: list[Path]) -> None:
+    at_it = folder / "peers" / "train" / "rnn-ours-7"
+    with trainings.alone_at(at_it, wait=False), pytest.raises(PipelineError) as refused:
+        benchmark.make_all(open_build(folder), BOTH[1:], [7])
+    assert str(refused.value) == f"{at_it}: another process is at it; ask for other runs, or wait for its end"
+    assert (trained, list(results.glob("*.json"))) == ([], [])
+
+
 class Killed(BaseException):
     """Ends the process as far as the benchmark can see."""
 
@@ -380,7 +388,7 @@ def test_a_run_that_was_killed_at_its_end_leaves_no_half_file_and_is_not_trained
     assert len(trained) == 1
     assert [path.name for path in results.iterdir()] == ["rnn-ours-7.json"]
     assert list(made) == [Run("rnn", OURS, 7)]
-    assert list((folder / "peers" / "train").iterdir()) == []
+    assert [path for path in (folder / "peers" / "train").iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -558,8 +566,7 @@ def run_command(*arguments: str) -> tuple[int, str]:
 
 
 def put(results: Path, run: Run, content: dict[str, Any]) -> None:
-    results.mkdir(exist_ok=True)
-    (results / f"{run}.json").write_text(json.dumps({**dataclasses.asdict(run), **content}))
+    trainings.write_result(results, run, content["inputs"], content)
 
 
 def test_without_a_build_the_table_comes_from_the_files(results: Path) -> None:

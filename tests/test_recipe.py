@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -65,6 +64,7 @@ def test_what_a_change_comes_to_is_said_in_words() -> None:
         ("[model]\nlayers = 2\n", r"unknown key model\.layers"),
         ("[features]\nf_max_hz = 9000.0\n", "above half the sample rate"),
         ("[model\n", "Expected"),
+        ("model = 2\n", r"model must be a section, \[model\]"),
     ],
 )
 def test_a_change_that_is_none_is_refused_by_name(
@@ -380,8 +380,7 @@ def run_command(*arguments: str) -> tuple[int, str]:
 
 
 def put(results: Path, run: Run, content: dict[str, Any]) -> None:
-    results.mkdir(exist_ok=True)
-    (results / f"{run}.json").write_text(json.dumps({**dataclasses.asdict(run), **content}))
+    trainings.write_result(results, run, content["inputs"], content)
 
 
 def test_without_a_build_the_table_comes_from_the_files(results: Path) -> None:

@@ -65,10 +65,11 @@ def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
     examples = _features_of(run, build, settings)
     architecture = partial(model.build, settings.model) if run.name in OWN else PEERS[run.name].architecture
     optimizer = train.adamw if run.recipe == OURS else PEERS[run.name].published.optimizer
-    trainings.make_network(settings, examples, folder, architecture, optimizer)
-    figures = _figures(run, build.folder / "corpus", settings, examples, folder)
-    result = trainings.write_result(results, run, inputs_of(run, build), figures)
-    shutil.rmtree(folder)
+    with trainings.alone_at(folder, wait=False):
+        trainings.make_network(settings, examples, folder, architecture, optimizer)
+        figures = _figures(run, build.folder / "corpus", settings, examples, folder)
+        result = trainings.write_result(results, run, inputs_of(run, build), figures)
+        shutil.rmtree(folder)
     return result
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,8 @@ def changed(name: str, settings: Settings) -> Settings:
         overlay = tomllib.loads(path.read_text(encoding="utf-8"))
         if unknown := sorted(overlay.keys() - set(SECTIONS)):
             raise SettingsError(f"section [{unknown[0]}] can't be changed here; known: {', '.join(SECTIONS)}")
+        for section, values in overlay.items():
+            config.require(isinstance(values, Mapping), f"{section} must be a section, [{section}]")
         sections = {
             section: config.build_section(section, settings.section(section) | values)
             for section, values in overlay.items()
@@ -95,13 +98,14 @@ def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
     """Train, measure, and write `results/<run>.json`; what an interrupted run had finished is taken up."""
     settings = trainings.with_seed(changed(run.change, build.settings), run.seed)
     examples, folder = _features_of(run, build, settings), build.folder / WORK / "train" / str(run)
-    trainings.make_network(settings, examples, folder, partial(model.build, settings.model), train.adamw)
-    figures = {
-        "changes": differences(build.settings, changed(run.change, build.settings)),
-        **_figures(build.folder / "corpus", settings, examples, folder),
-    }
-    result = trainings.write_result(results, run, inputs_of(run, build), figures)
-    shutil.rmtree(folder)
+    with trainings.alone_at(folder, wait=False):
+        trainings.make_network(settings, examples, folder, partial(model.build, settings.model), train.adamw)
+        figures = {
+            "changes": differences(build.settings, changed(run.change, build.settings)),
+            **_figures(build.folder / "corpus", settings, examples, folder),
+        }
+        result = trainings.write_result(results, run, inputs_of(run, build), figures)
+        shutil.rmtree(folder)
     return result
 
 

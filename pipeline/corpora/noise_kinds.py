@@ -96,9 +96,10 @@ def _crackle(time_s: Times, generator: Generator) -> Times:
 
 
 def _alarm(time_s: Times, generator: Generator) -> Times:
-    """A tone that comes and goes."""
-    place = (time_s * generator.uniform(2, 8) + generator.random()) % 1
-    return np.sin(2 * np.pi * generator.uniform(800, 3_500) * time_s) * (place < generator.uniform(0.3, 0.7))
+    """A tone that comes and goes; it is on at the beginning, that no window is silent."""
+    share_on = generator.uniform(0.3, 0.7)
+    place = (time_s * generator.uniform(2, 8) + generator.uniform(0, share_on)) % 1
+    return np.sin(2 * np.pi * generator.uniform(800, 3_500) * time_s) * (place < share_on)
 
 
 def _music(time_s: Times, generator: Generator) -> Times:
