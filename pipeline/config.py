@@ -206,15 +206,17 @@ class Augment(Section):
 class Model(Section):
     """The bidirectional LSTM classifier."""
 
-    conv_filters: int = number(96, 1, 4_096)
-    conv_frames: int = number(5, 1, 1_000)
-    conv_stride: int = number(2, 1, 100)
+    conv_filters: tuple[int, ...] = number((24, 32, 48), 1, 4_096)  # of each layer; each halves the frequencies
+    conv_frames: int = number(5, 1, 1_000)  # of the first layer
+    conv_stride: int = number(2, 1, 100)  # of the first layer over time
+    projection_units: int = number(80, 1, 4_096)
     lstm_units: tuple[int, ...] = number((64, 48), 1, 4_096)
     attention_units: int = number(48, 1, 4_096)
     dropout: float = number(0.3, 0, 0.9)
 
     def check(self) -> None:
-        require(len(self.lstm_units) > 0, "model.lstm_units is empty; give one layer at least")
+        for name in ("conv_filters", "lstm_units"):
+            require(len(getattr(self, name)) > 0, f"model.{name} is empty; give one layer at least")
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def test_the_error_is_the_gap_between_scores_and_what_is_right_bin_by_bin() -> N
 
 def test_folded_in_it_changes_the_scores_as_dividing_logits_would_and_no_label() -> None:
     network = model.build(
-        Model(conv_filters=4, lstm_units=(4,), attention_units=4, dropout=0.0),
+        Model(conv_filters=(4,), projection_units=4, lstm_units=(4,), attention_units=4, dropout=0.0),
         frames=9, n_mfcc=6, labels=LABELS, mean=np.zeros(6), std=np.ones(6),
     )  # fmt: skip
     windows = np.random.default_rng(0).normal(0, 1, (7, 9, 6)).astype(np.float32)

@@ -25,7 +25,7 @@ from pipeline.network.frontend import Frontend
 
 FRAMES, N_MFCC, LABELS = 12, 8, 4
 MEAN, STD = np.linspace(-3, 3, N_MFCC), np.linspace(1, 2, N_MFCC)
-SMALL = Model(conv_filters=8, lstm_units=(6, 5), attention_units=16)
+SMALL = Model(conv_filters=(4, 8), projection_units=8, lstm_units=(6, 5), attention_units=16)
 
 
 def build() -> tf_keras.Model:

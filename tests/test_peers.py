@@ -311,7 +311,7 @@ def test_finished_runs_are_not_made_again_and_those_of_other_inputs_are(
 def test_our_network_has_a_file_that_hears_the_clips_themselves(
     folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "size", lambda name: Model(conv_filters=3, lstm_units=(2,), attention_units=2))
+    monkeypatch.setattr(runs, "size", lambda name: Model(conv_filters=(3,), projection_units=3, lstm_units=(2,), attention_units=2))
     build = open_build(folder)
     made = benchmark.make_all(build, [(SMALL, OURS)], [1])[Run(SMALL, OURS, 1)]
     phone, reference = made["files"]["phone"], made["files"]["float"]
@@ -329,11 +329,11 @@ def test_each_size_of_ours_depends_on_its_own_network_and_a_peer_on_none(
     before = [runs.inputs_of(run, build) for run in runs_of]
     assert len({inputs["settings"] for inputs in before}) == 4
     with monkeypatch.context() as resized:
-        resized.setattr(runs, "size", lambda name: Model(conv_filters=1))
+        resized.setattr(runs, "size", lambda name: Model(conv_filters=(1,)))
         assert [runs.inputs_of(run, build) == old for run, old in zip(runs_of, before, strict=True)] == [
             True, False, False, True,
         ]  # fmt: skip
-    settings = dataclasses.replace(build.settings, model=Model(conv_filters=7))
+    settings = dataclasses.replace(build.settings, model=Model(conv_filters=(7,)))
     other = dataclasses.replace(build, settings=settings)
     changed = [runs.inputs_of(run, other) != old for run, old in zip(runs_of, before, strict=True)]
     assert changed == [True, False, False, False]

@@ -24,7 +24,7 @@ def make_build(folder: Path, splits: Sequence[str] = SPLITS) -> Path:
     settings = load(
         corpus={"sentences": 0},
         augment={"copies": 1, "fragments": 0, "talk_percent": 0.0},
-        model={"conv_filters": 4, "lstm_units": [3], "attention_units": 2},
+        model={"conv_filters": [4], "projection_units": 4, "lstm_units": [3], "attention_units": 2},
         train={"epochs": 1},
     )
     generator, clips = np.random.default_rng(0), []

@@ -13,12 +13,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from pipeline.errors import SettingsError
 from pipeline.network.engine import tf_keras
-from pipeline.network.model import NORMALISED
+from pipeline.network.model import NORMALISED, log_mel
 
 HELLO_EDGE_UNITS = 118
 BANDS = 5  # in which BC-ResNet normalises frequencies apart
@@ -124,18 +123,9 @@ def _mfcc(frames: int, n_mfcc: int, mean: Array, std: Array) -> tuple[Tensor, Te
 
 
 def _log_mel(frames: int, n_mfcc: int, mean: Array, std: Array) -> tuple[Tensor, Tensor]:
-    """The input, and the log-mel spectrogram `(batch, frames, n_mfcc)` of it, each band's mean taken off.
-
-    librosa's MFCC are an orthonormal cosine transform of the log-mel spectrogram, in decibels: where there are as many
-    MFCC as mel bands, the inverse gives it back exactly. All bands are divided by one number, their standard deviation
-    taken together, which an orthonormal transform leaves as it is.
-    """
+    """The input, and the log-mel spectrogram of it, as ours has it."""
     inputs, normalised = _mfcc(frames, n_mfcc, mean, std)
-    cosines = scipy.fft.idct(np.eye(n_mfcc), norm="ortho")
-    transform = layers.Dense(n_mfcc, use_bias=False, trainable=False, name="log_mel")
-    outputs = transform(normalised)
-    transform.set_weights([std[:, None] * cosines / np.sqrt(np.mean(np.square(std)))])
-    return inputs, outputs
+    return inputs, log_mel(normalised, std)
 
 
 def _classifier(inputs: Tensor, summary: Tensor, labels: int) -> tf_keras.Model:

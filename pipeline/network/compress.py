@@ -62,8 +62,8 @@ def share_weights(model: tf_keras.Model, fit: Fit, *, clusters: int) -> tf_keras
 
 
 def _is_compressed(layer: tf_keras.layers.Layer) -> bool:
-    kinds = (tf_keras.layers.Bidirectional, tf_keras.layers.Dense, tf_keras.layers.Conv1D)
-    return isinstance(layer, kinds) and layer.count_params() >= _MIN_WEIGHTS
+    kinds = (tf_keras.layers.Bidirectional, tf_keras.layers.Dense, tf_keras.layers.Conv2D)
+    return isinstance(layer, kinds) and layer.trainable and layer.count_params() >= _MIN_WEIGHTS
 
 
 def _prunable(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:

@@ -7,7 +7,7 @@ variable tensors, and WHILE loops are further subgraphs.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 
 import numpy as np
@@ -18,24 +18,22 @@ from numpy.typing import NDArray
 from pipeline.config import Audio, Features
 from pipeline.network.engine import tf, tf_keras
 from pipeline.network.frontend import Frontend
-from pipeline.network.model import NORMALISED
+from pipeline.network.model import LOG_MEL, NORMALISED
 
 # Name scopes: the front-end is never quantised, its numbers span twelve decades.
 FRONTEND, CLASSIFIER = "frontend", "classifier"
 
-Weights = list[NDArray[np.float32]]
-
 
 def to_waveform(model: tf_keras.Model, audio: Audio, features: Features) -> bytes:
     """Float weights: float32 `[1, clip_samples]` in [-1, 1] → float32 `[1, labels]`, softmax."""
-    frontend, classify = Frontend(audio, features), _classifier(model)
+    frontend, log_mel, classify = Frontend(audio, features), _log_mel(model), _classifier(model)
     signature = [tf.TensorSpec((1, audio.clip_samples), tf.float32, name="audio")]
 
     def network(samples: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.name_scope(FRONTEND):
-            mfcc = frontend(samples)
+            spectrogram = log_mel(frontend(samples))
         with tf.name_scope(CLASSIFIER):
-            return {"scores": classify(mfcc)}
+            return {"scores": classify(spectrogram)}
 
     function = tf.function(network, autograph=False, input_signature=signature).get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], frontend)
@@ -52,18 +50,27 @@ def with_int8_weights(content: bytes) -> bytes:
         return bytes(recipe.quantize().quantized_model)
 
 
-def _classifier(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The Keras model's layers for a single window `(frames, n_mfcc)`, with its weights as constants."""
-    weights = {layer.name: layer.get_weights() for layer in model.layers}
-    normaliser, conv = model.get_layer(NORMALISED), model.get_layer("conv")
+def _log_mel(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The layers before the first convolution, of MFCC `(frames, n_mfcc)`; their weights stay float."""
+    normaliser, (transform,) = model.get_layer(NORMALISED), model.get_layer(LOG_MEL).get_weights()
     mean, variance = (np.squeeze(value).astype(np.float32) for value in (normaliser.mean, normaliser.variance))
-    kernel, bias = _fold_norm(weights["conv"][0], weights["conv_norm"], model.get_layer("conv_norm").epsilon)
+    return lambda mfcc: tf.matmul((mfcc - mean) / np.sqrt(variance), transform)
+
+
+def _classifier(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The other layers for a single window `(frames, bands)`, with their weights as constants."""
+    weights = {layer.name: layer.get_weights() for layer in model.layers}
+    convolutions = [layer for layer in model.layers if isinstance(layer, tf_keras.layers.Conv2D)]
+    folded = {name: _fold_norm(model, name) for name in [*(layer.name for layer in convolutions), "projection"]}
     recurrent = [weights[name] for name in weights if name.startswith("bilstm")]
 
-    def classify(mfcc: tf.Tensor) -> tf.Tensor:
-        x = (mfcc - mean) / np.sqrt(variance)
-        x = tf.nn.relu(tf.nn.conv1d(x[None], kernel, conv.strides[0], "SAME") + bias)
-        x = tf.squeeze(x, 0)
+    def classify(spectrogram: tf.Tensor) -> tf.Tensor:
+        x = spectrogram[None, :, :, None]
+        for layer in convolutions:
+            kernel, bias = folded[layer.name]
+            x = tf.nn.relu(tf.nn.conv2d(x, kernel, layer.strides, "SAME") + bias)
+        x = tf.reshape(x, (x.shape[1], x.shape[2] * x.shape[3]))
+        x = tf.nn.relu(_dense(x, folded["projection"]))
         for both in recurrent:
             x = tf.concat([_lstm(x, *both[:3]), _lstm(x, *both[3:], backwards=True)], 1)
         energy = _dense(tf.tanh(_dense(x, weights["attention_hidden"])), weights["attention_energy"])
@@ -73,15 +80,16 @@ def _classifier(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
     return classify
 
 
-def _dense(x: tf.Tensor, weights: Weights) -> tf.Tensor:
+def _dense(x: tf.Tensor, weights: Sequence[NDArray[np.float32]]) -> tf.Tensor:
     kernel, bias = weights
     return tf.matmul(x, kernel) + bias
 
 
-def _fold_norm(kernel: NDArray, norm: Weights, epsilon: float) -> tuple[NDArray, NDArray]:
-    """Batch normalisation as part of the convolution before it."""
-    gamma, beta, mean, variance = norm
-    scale = gamma / np.sqrt(variance + epsilon)
+def _fold_norm(model: tf_keras.Model, name: str) -> tuple[NDArray, NDArray]:
+    """Kernel and bias of a layer with the batch normalisation after it."""
+    (kernel,), norm = model.get_layer(name).get_weights(), model.get_layer(f"{name}_norm")
+    gamma, beta, mean, variance = norm.get_weights()
+    scale = gamma / np.sqrt(variance + norm.epsilon)
     return kernel * scale, beta - mean * scale
 
 
