@@ -342,9 +342,14 @@ def load(path: Path | None = None, **given: Mapping[str, Any]) -> Settings:
         raise SettingsError(f"{path or 'settings'}: {error}") from None
 
 
+def require_section(name: str, values: Any) -> None:
+    """Refuse what is no section but a value by its name."""
+    require(isinstance(values, Mapping), f"{name} must be a section, [{name}]")
+
+
 def build_section(name: str, values: Any) -> Any:
     """One section from plain TOML or JSON values, every key and type checked."""
-    require(isinstance(values, Mapping), f"{name} must be a section, [{name}]")
+    require_section(name, values)
     types = typing.get_type_hints(SECTIONS[name])
     if unknown := sorted(values.keys() - types.keys()):
         raise SettingsError(f"unknown key {name}.{unknown[0]}; known: {', '.join(types)}")

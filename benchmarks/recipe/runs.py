@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -64,7 +63,7 @@ def changed(name: str, settings: Settings) -> Settings:
         if unknown := sorted(overlay.keys() - set(SECTIONS)):
             raise SettingsError(f"section [{unknown[0]}] can't be changed here; known: {', '.join(SECTIONS)}")
         for section, values in overlay.items():
-            config.require(isinstance(values, Mapping), f"{section} must be a section, [{section}]")
+            config.require_section(section, values)
         sections = {
             section: config.build_section(section, settings.section(section) | values)
             for section, values in overlay.items()
