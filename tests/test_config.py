@@ -160,7 +160,10 @@ OUT_OF_RANGE = {
         "equaliser_db = -1", "gain_db = inf", "min_snr_db = -inf", "max_snr_db = nan", "seed = -1", "fragments = -1",
         "talk_percent = -1",
     ],
-    "model": ["conv_filters = []", "conv_filters = [8, 0]", "conv_stride = 0", "lstm_units = []", "lstm_units = [64, 0]", "dropout = 1"],
+    "model": [
+        "conv_filters = []", "conv_filters = [8, 0]", "conv_stride = 0", "projection_units = 0", "lstm_units = []",
+        "lstm_units = [64, 0]", "dropout = 1",
+    ],
     "train": [
         "epochs = 0", "batch_clips = 0", "patience_epochs = 0", "learning_rate = 0", "label_smoothing = 1",
         "mask_frames = -1", "mask_coefficients = -1", "learning_rate = nan", "learning_rate = inf", "seed = -1",

@@ -8,8 +8,10 @@ import json
 import shutil
 from pathlib import Path
 
+import librosa
 import numpy as np
 import pytest
+import scipy.fft
 import tensorflow as tf
 import tf_keras
 from ai_edge_litert.interpreter import Interpreter
@@ -58,6 +60,34 @@ def test_scores_are_a_distribution_and_depend_on_the_input(network: tf_keras.Mod
 def test_the_default_model_is_as_large_as_documented() -> None:
     default = model.build(Model(), frames=49, n_mfcc=40, labels=12, mean=np.zeros(40), std=np.ones(40))
     assert default.count_params() <= 200_000
+
+
+@pytest.mark.parametrize("n_mfcc", [40, 16])
+def test_convolutions_see_the_spectrogram_that_the_mfcc_are_of(n_mfcc: int) -> None:
+    """All of it where no coefficient is left out."""
+    power = np.random.default_rng(0).exponential(size=(40, FRAMES))
+    spectrogram = librosa.power_to_db(power)
+    coefficients = librosa.feature.mfcc(S=spectrogram, n_mfcc=n_mfcc).T
+    mean, std = coefficients.mean(axis=0), np.linspace(1, 5, n_mfcc)
+    seen = model.log_mel(((coefficients - mean) / std)[None].astype(np.float32), std)[0]
+    smooth = scipy.fft.idct(coefficients, n=n_mfcc, norm="ortho")
+    expected = smooth if n_mfcc < 40 else spectrogram.T
+    scale = np.sqrt(np.mean(np.square(std)))
+    np.testing.assert_allclose(seen * scale, expected - expected.mean(axis=0), atol=1e-4)
+
+
+def test_the_dynamic_range_file_leaves_the_spectrogram_in_float() -> None:
+    wide = model.build(Model(), frames=FRAMES, n_mfcc=40, labels=LABELS, mean=np.zeros(40), std=np.ones(40))
+    interpreter = Interpreter(model_content=convert.to_dynamic_range(wide))
+    quantised = [detail["name"] for detail in interpreter.get_tensor_details() if detail["dtype"] == np.int8]
+    assert any("/conv_2/" in name for name in quantised)
+    assert not any(f"/{model.LOG_MEL}/" in name for name in quantised)
+    interpreter.allocate_tensors()
+    clip = np.random.default_rng(0).standard_normal((1, FRAMES, 40)).astype(np.float32)
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], clip)
+    interpreter.invoke()
+    scores = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    np.testing.assert_allclose(scores, wide.predict(clip, verbose=0), atol=0.02)
 
 
 def uses_cudnn(network: tf_keras.Model) -> bool:
@@ -276,7 +306,8 @@ def test_only_kernels_of_the_classifier_are_quantised(
     interpreter = Interpreter(model_content=phone_files[1]["int8"])
     interpreter.allocate_tensors()
     quantised = [tensor for tensor in interpreter.get_tensor_details() if tensor["dtype"] == np.int8]
-    # Two convolutions, projection; input and hidden kernels of two LSTMs in two directions; attention's two; the scores'.
+    # Two convolutions, the projection; of two LSTMs, each in two directions, the input's kernel and the hidden one; two
+    # of the attention; that of the scores.
     assert len(quantised) == 2 + 1 + 2 * 2 * 2 + 2 + 1
     largest = max(int(np.prod(tensor["shape"])) for tensor in quantised)
     assert largest < 257 * FEATURES.n_mels  # the mel filters stay in float, as do the cosines

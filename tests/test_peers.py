@@ -311,7 +311,9 @@ def test_finished_runs_are_not_made_again_and_those_of_other_inputs_are(
 def test_our_network_has_a_file_that_hears_the_clips_themselves(
     folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "size", lambda name: Model(conv_filters=(3,), projection_units=3, lstm_units=(2,), attention_units=2))
+    monkeypatch.setattr(
+        runs, "size", lambda name: Model(conv_filters=(3,), projection_units=3, lstm_units=(2,), attention_units=2)
+    )
     build = open_build(folder)
     made = benchmark.make_all(build, [(SMALL, OURS)], [1])[Run(SMALL, OURS, 1)]
     phone, reference = made["files"]["phone"], made["files"]["float"]

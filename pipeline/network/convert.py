@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.network.engine import flatbuffer_utils, tf, tf_keras
+from pipeline.network.model import LOG_MEL
 
 
 def to_float(model: tf_keras.Model) -> bytes:
@@ -15,10 +17,10 @@ def to_float(model: tf_keras.Model) -> bytes:
 
 
 def to_dynamic_range(model: tf_keras.Model) -> bytes:
-    """int8 weights, float in and out; activations are quantised as they come."""
+    """int8 weights, float in and out; activations are quantised as they come, but for the log-mel spectrogram's."""
     converter = _converter(model)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    return _without_cell_clip(converter.convert())
+    return _with_float_log_mel(_without_cell_clip(converter.convert()), model)
 
 
 def to_int8(model: tf_keras.Model, calibration: NDArray) -> bytes:
@@ -43,6 +45,18 @@ def _converter(model: tf_keras.Model) -> tf.lite.TFLiteConverter:
     holder = tf.Module()  # not the Keras model: to save that takes the converter a minute or two
     holder.variables_ = list(model.variables)
     return tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], holder)
+
+
+def _with_float_log_mel(content: bytes, model: tf_keras.Model) -> bytes:
+    """Undo the quantisation of one layer, which the converter can't be told to leave out; small ones it leaves out."""
+    types = flatbuffer_utils.schema_fb.TensorType
+    file = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    for tensor in (tensor for graph in file.subgraphs for tensor in graph.tensors):
+        if f"/{LOG_MEL}/" in tensor.name.decode() and tensor.type == types.INT8:
+            (transform,) = model.get_layer(LOG_MEL).get_weights()
+            tensor.type, tensor.quantization = types.FLOAT32, None
+            file.buffers[tensor.buffer].data = np.frombuffer(transform.T.astype("<f4").tobytes(), np.uint8)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
 def _without_cell_clip(content: bytes) -> bytes:

@@ -62,9 +62,9 @@ def log_mel(normalised: Tensor, std: NDArray) -> Tensor:
     """
     cosines = scipy.fft.idct(np.eye(len(std)), norm="ortho")
     transform = layers.Dense(len(std), use_bias=False, trainable=False, name=LOG_MEL)
-    outputs = transform(normalised)
+    transform.build(normalised.shape)
     transform.set_weights([std[:, None] * cosines / np.sqrt(np.mean(np.square(std)))])
-    return outputs
+    return transform(normalised)
 
 
 def _norm_relu(x: Tensor, name: str) -> Tensor:
