@@ -229,8 +229,8 @@ class Train(Section):
     # Changes of the MFCC, drawn anew in each epoch.
     warp_percent: float = number(10.0, 0, 50)  # of every frequency: another length of the vocal tract
     stretch_percent: float = number(15.0, 0, 50)  # of the time: another tempo
-    mask_frames: int = number(8, 0, 10_000)  # SpecAugment: the longest run of frames that is hidden
-    mask_coefficients: int = number(6, 0, 1_024)
+    mask_frames: int = number(16, 0, 10_000)  # SpecAugment: the longest run of frames that is hidden
+    mask_coefficients: int = number(12, 0, 1_024)
     patience_epochs: int = number(8, 1, 100_000)
     mixed_precision: bool = False
     seed: int = number(3, 0, MAX_SEED)
