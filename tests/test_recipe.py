@@ -26,6 +26,7 @@ from pipeline.corpora.manifest import OTHERS, SPLITS, TESTING, TRAINING, VALIDAT
 from pipeline.device import audio
 from pipeline.errors import SettingsError
 from pipeline.network import model
+from pipeline.network.engine import tf_keras
 from pipeline.receipt import sha256
 from pipeline.stages import evaluate, train
 
@@ -47,6 +48,24 @@ def test_a_change_changes_all_that_it_names_and_says_what_it_tries(path: Path) -
             assert settings.section(section)[key] != value, f"{section}.{key} is {value} without the change"
     assert len(runs.differences(settings, changed)) == sum(map(len, overlay.values())) > 0
     assert text.startswith("# ")
+
+
+def build_changed(name: str) -> tf_keras.Model:
+    settings = runs.changed(name, load(ROOT / "params" / "eight_words.toml"))
+    frames, n_mfcc = settings.features.frames(settings.audio), settings.features.n_mfcc
+    normaliser = {"mean": np.zeros(n_mfcc), "std": np.ones(n_mfcc)}
+    return model.build(settings.model, frames=frames, n_mfcc=n_mfcc, labels=10, **normaliser)
+
+
+@pytest.mark.parametrize("name", ["one_conv", "two_convs", "one_lstm", "three_lstms"])
+def test_another_number_of_layers_has_about_as_many_parameters(name: str) -> None:
+    plain, other = (trainings.parameters(build_changed(change)) for change in (AS_IT_IS, name))
+    assert other == pytest.approx(plain, rel=0.05)
+
+
+def test_the_lstm_sees_as_many_steps_of_denser_frames() -> None:
+    plain, dense = (build_changed(change).get_layer("bilstm_1").output_shape for change in (AS_IT_IS, "hop_10"))
+    assert plain == dense
 
 
 def test_what_the_docs_compare_is_the_recipe_of_the_eight_words_half_as_long() -> None:

@@ -147,11 +147,18 @@ def verdict(results: Results) -> list[str]:
     if not compared:
         return []
     beaten = sum(points > 0 for points, _ in compared.values())
+    surely = sum(points > margin for points, margin in compared.values())
     lines = [
-        f"{peer}: {points:+.2f} ± {margin:.2f}{'' if points > 0 else ', not beaten'}"
-        for peer, (points, margin) in compared.items()
+        f"{peer}: {points:+.2f} ± {margin:.2f}{_doubt(points, margin)}" for peer, (points, margin) in compared.items()
     ]
-    return [DIFFERENCES, *lines, f"{beaten} of {len(compared)} are beaten; by our recipe, only peers no larger count"]
+    summary = f"{beaten} of {len(compared)} are beaten, {surely} by more than the margin"
+    return [DIFFERENCES, *lines, f"{summary}; by our recipe, only peers no larger count"]
+
+
+def _doubt(points: float, margin: float) -> str:
+    if points <= 0:
+        return ", not beaten"
+    return ", within the margin" if points <= margin else ""
 
 
 def _difference(ours: Sequence[dict[str, Any]], peer: Sequence[dict[str, Any]]) -> tuple[float, float]:

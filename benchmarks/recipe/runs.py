@@ -27,7 +27,6 @@ from pipeline.errors import SettingsError
 from pipeline.network import model
 from pipeline.network.engine import tf_keras
 from pipeline.stages import evaluate, train
-from pipeline.stages.evaluate import Examples
 
 CHANGES = Path(__file__).with_name("changes")
 AS_IT_IS = "as_it_is"  # the recipe without a change: what all others are compared with
@@ -132,7 +131,7 @@ def _figures(corpus: Path, settings: Settings, examples: Path, folder: Path) -> 
     return {
         "clips": len(clips.clips),
         "validation": _score(network, clips.mfcc, clips.truth),
-        "harder": _harder(network, clips, settings),
+        "harder": _score(network, harder.features(clips, settings), clips.truth.repeat(harder.COPIES)),
         "missed": heard.missed(network, clips, settings),
         "parameters": trainings.parameters(network),
         "windows": len(shards.read(examples / manifest.TRAINING).index),
@@ -141,10 +140,6 @@ def _figures(corpus: Path, settings: Settings, examples: Path, folder: Path) -> 
         "cpu": cpu(),
         "cores": cores(),
     }
-
-
-def _harder(network: tf_keras.Model, clips: Examples, settings: Settings) -> dict[str, float]:
-    return _score(network, harder.features(clips, settings), clips.truth.repeat(harder.COPIES))
 
 
 def _score(network: tf_keras.Model, mfcc: NDArray[np.float32], truth: NDArray[np.int32]) -> dict[str, float]:
