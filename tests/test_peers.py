@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import io
 import json
+import math
 import re
 import threading
 import tomllib
@@ -290,7 +291,8 @@ def test_finished_runs_are_not_made_again_and_those_of_other_inputs_are(
     for file in files.values():
         assert file["clips"] == {"validation": total, "testing": total}
         assert file["labels"] == CLIPS
-        assert file["speakers"] == 1
+        assert len(file["speakers"]) == total
+        assert len(set(file["speakers"]) - {""}) == 1
         assert 0 <= file["test_accuracy"] <= 1
         assert file["test_accuracy"] * total == pytest.approx(round(file["test_accuracy"] * total))
         assert len(file["errors"]) == round((1 - file["test_accuracy"]) * total)
@@ -440,7 +442,8 @@ def test_conversion_is_done_in_a_process_of_its_own(
 
 def result(validation: float, test: float = 0.9, **more: Any) -> dict[str, Any]:
     return {
-        "inputs": {"clips": "c", "settings": "s"}, "labels": {"_unknown_": 20, "a": 80}, "speakers": 40,
+        "inputs": {"clips": "c", "settings": "s"}, "labels": {"_unknown_": 20, "a": 80},
+        "speakers": [f"speaker-{n}" for n in range(100)],
         "clips": {"validation": 90, "testing": 100}, "windows": 1_000, "epochs": 12, "published": None,
         "validation_accuracy": validation, "test_accuracy": test, "parameters": 12_345, "latency_ms": 0.254,
         "files": {
@@ -497,15 +500,15 @@ def test_the_table_has_a_row_for_all_seeds_of_a_network_and_recipe() -> None:
         one["files"]["phone"] = {"bytes": 41_000, "test_accuracy": 0.9, "labels_changed": changed // 2}
     peer = {Run("bc_resnet_1", PUBLISHED, 1): result(0.5, 0.4, published=[200, 36_923])}
     ours, theirs = tables.rows({**peer, **seeds})
-    # Wilson 1927, of 92 and of 40 in 100.
+    # Of 92 and of 40 in 100 clips, each of another speaker: 1.984 standard errors, which are 0.0256 and 0.0492.
     assert dict(zip(tables.COLUMNS, ours, strict=True)) == {
         "network": "ours", "recipe": "ours", "seeds": "3", "test accuracy": "92.00 ± 2.00 %",
-        "95 % interval": "85.0 to 95.9 %", "validation": "90.00 %", "int8 accuracy": "91.00 %",
+        "95 % interval": "86.9 to 97.1 %", "validation": "90.00 %", "int8 accuracy": "91.00 %",
         "labels changed: dynamic / int8 / phone": "1.00 / 2.00 / 0.33 %", "parameters": "12,345",
         "size: float / dynamic / int8 / phone": "99 / 33 / 30 / 41 kB", "latency": "0.25 ms",
         "epochs × windows": "12 × 1,000", "as published": "", "training": "61 s",
     }  # fmt: skip
-    assert theirs[:5] == ["bc_resnet_1", "published", "1", "40.00 %", "30.9 to 49.8 %"]
+    assert theirs[:5] == ["bc_resnet_1", "published", "1", "40.00 %", "30.2 to 49.8 %"]
     assert theirs[7:10] == ["1.00 / 2.00 %", "12,345", "99 / 33 / 30 kB"]
     assert theirs[-2] == "200 × 36,923"
     lines = tables.markdown({**peer, **seeds}).splitlines()
@@ -531,7 +534,9 @@ def test_the_tables_fit_in_200_columns() -> None:
 def test_the_errors_of_all_seeds_are_told_by_label_and_by_speaker() -> None:
     first = [[n, "a", "anna", "_unknown_"] for n in range(4)] + [[4, "cat", "ben", "a"], [5, "dog", "anna", "a"]]
     second = [[n, "a", f"speaker-{n}" if n < 9 else "anna", "_unknown_"] for n in range(14)]
-    own = {OURS: [result(0.9, errors=first), result(0.9, errors=second)], SMALL: [result(0.9, errors=[])]}
+    speakers = ["", *(f"speaker-{n % 40}" for n in range(99))]
+    found = [result(0.9, errors=errors, speakers=speakers) for errors in (first, second, [])]
+    own = {OURS: found[:2], SMALL: found[2:]}
     assert tables.error_columns(own) == ["", "ours (seeds: 2)", "small (seeds: 1)"]
     assert {name: cells for name, *cells in tables.error_rows(own)} == {
         "errors": ["20", "0"],
@@ -545,7 +550,16 @@ def test_the_errors_of_all_seeds_are_told_by_label_and_by_speaker() -> None:
 
 def test_silence_has_no_speaker() -> None:
     noise = result(0.9, errors=[[0, "_silence_", "noise", "a"]], labels={"_silence_": 10, "_unknown_": 10, "a": 80})
-    assert ["speakers with errors", "0 of 40"] in tables.error_rows({OURS: [noise]})
+    assert ["speakers with errors", "0 of 100"] in tables.error_rows({OURS: [noise]})
+
+
+def test_clips_of_one_speaker_that_are_wrong_together_tell_no_more_than_one() -> None:
+    """By clips alone, the margin of twice as many would be smaller."""
+    gains, names = np.repeat([1.0, 0.0, -1.0, 0.0], 5), [f"speaker-{n}" for n in range(20)]
+    once = tables._margin(gains, names)
+    assert tables._margin(np.tile(gains, 2), names * 2) == pytest.approx(once)
+    assert tables._margin(np.tile(gains, 2), [*names, *[""] * 20]) < once  # these are each for itself
+    assert tables._margin(gains, ["anna"] * 20) == math.inf  # another speaker may be anything
 
 
 def test_the_verdict_says_plainly_what_is_not_beaten() -> None:
@@ -559,10 +573,10 @@ def test_the_verdict_says_plainly_what_is_not_beaten() -> None:
     }  # fmt: skip
     assert tables.verdict(found) == [
         "ours − peer, points of test accuracy:",
-        "attention_rnn, recipe published: +2.00 ± 2.38, within the margin",
-        "ds_cnn, recipe published: +0.00 ± 1.39, not beaten",
-        "ds_cnn, recipe ours: -2.00 ± 2.38, not beaten",
-        "lstm, recipe ours: +12.00 ± 6.25",
+        "attention_rnn, recipe published: +2.00 ± 2.41, within the margin",
+        "ds_cnn, recipe published: +0.00 ± 1.41, not beaten",
+        "ds_cnn, recipe ours: -2.00 ± 2.41, not beaten",
+        "lstm, recipe ours: +12.00 ± 6.33",
         "2 of 4 are beaten, 1 by more than the margin; by our recipe, only peers no larger count",
     ]
     assert tables.verdict({run: value for run, value in found.items() if run.name != OURS}) == []

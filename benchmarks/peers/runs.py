@@ -142,12 +142,15 @@ def _file_figures(size_bytes: int, file: Network, test: Examples, keras: NDArray
 
 
 def _errors(test: Examples, found: NDArray, labels: list[str]) -> dict[str, Any]:
-    """Each wrong clip as its number, word, speaker and the label that was found, and what gives rates of them."""
+    """Each wrong clip as its number, word, speaker and the label that was found, and what gives rates of them.
+
+    `labels` has how many clips there are of each, `speakers` who says each clip, empty where nobody does.
+    """
     counts = np.bincount(test.truth, minlength=len(labels)).tolist()
     wrong = np.flatnonzero(found != test.truth)
     return {
         "labels": dict(zip(labels, counts, strict=True)),
-        "speakers": len({clip.speaker for clip in test.clips if mistakes.is_spoken(clip)}),
+        "speakers": [clip.speaker if mistakes.is_spoken(clip) else "" for clip in test.clips],
         "errors": [[int(n), test.clips[n].word, test.clips[n].speaker, labels[found[n]]] for n in wrong],
     }
 
