@@ -24,7 +24,7 @@ from tones import CLIPS, RATE_HZ
 
 from benchmarks import trainings
 from benchmarks.peers import __main__ as benchmark
-from benchmarks.peers import networks, recipes, runs, tables
+from benchmarks.peers import networks, recipes, runs, speed, tables
 from benchmarks.peers.recipes import PEERS
 from benchmarks.peers.runs import LARGE, OURS, OWN, PUBLISHED, SMALL, Run
 from benchmarks.trainings import open_build
@@ -237,6 +237,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where results go, of recipes of one epoch."""
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(speed, "RESULT", tmp_path / "speed.json")
     monkeypatch.setattr(recipes, "SETTINGS", tmp_path)
     for peer in PEERS.values():
         text = (Path(recipes.__file__).parent / "published" / peer.published.path.name).read_text(encoding="utf-8")
@@ -297,7 +298,6 @@ def test_finished_runs_are_not_made_again_and_those_of_other_inputs_are(
         assert file["test_accuracy"] * total == pytest.approx(round(file["test_accuracy"] * total))
         assert len(file["errors"]) == round((1 - file["test_accuracy"]) * total)
         assert all(word in CLIPS and said in CLIPS and word != said for _, word, _, said in file["errors"])
-        assert min(file["latency_ms"], file["training_s"], file["cores"]) > 0
         assert list(file["files"]) == ["float", "dynamic", "int8"]
         assert file["files"]["dynamic"]["bytes"] < file["files"]["float"]["bytes"]
         assert file["files"]["float"]["labels_changed"] == 0
@@ -437,6 +437,29 @@ def test_conversion_is_done_in_a_process_of_its_own(
     assert made[Run(OURS, OURS, 1)]["files"]["int8"]["bytes"] > 0
 
 
+# --- times ---
+
+
+def test_all_networks_are_timed_in_one_go_and_again_only_where_settings_changed(
+    folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = open_build(folder)
+    times = speed.of_build(build, BOTH)
+    assert times["rows"].keys() == times["inputs"].keys() == {"rnn-published", "rnn-ours"}
+    assert all(0 < value < 60_000 for row in times["rows"].values() for value in row.values())
+    assert times["inputs"]["rnn-ours"] == runs.inputs_of(Run("rnn", OURS, 3), build)["settings"]
+    assert speed.read() == times
+
+    with monkeypatch.context() as measured:
+        measured.setattr(speed, "_measure", lambda *_: pytest.fail("timed again"))
+        assert speed.of_build(build, BOTH[:1]) == times
+    recipe = PEERS["rnn"].published.path
+    recipe.write_text(recipe.read_text().replace("batch_clips = 100", "batch_clips = 50"))
+    again = speed.of_build(build, BOTH)
+    assert again["inputs"]["rnn-published"] != times["inputs"]["rnn-published"]
+    assert speed.read() == again
+
+
 # --- which runs ---
 
 
@@ -445,14 +468,21 @@ def result(validation: float, test: float = 0.9, **more: Any) -> dict[str, Any]:
         "inputs": {"clips": "c", "settings": "s"}, "labels": {"_unknown_": 20, "a": 80},
         "speakers": [f"speaker-{n}" for n in range(100)],
         "clips": {"validation": 90, "testing": 100}, "windows": 1_000, "epochs": 12, "published": None,
-        "validation_accuracy": validation, "test_accuracy": test, "parameters": 12_345, "latency_ms": 0.254,
+        "validation_accuracy": validation, "test_accuracy": test, "parameters": 12_345,
         "files": {
             "float": {"bytes": 99_000, "test_accuracy": test, "labels_changed": 0},
             "dynamic": {"bytes": 33_000, "test_accuracy": test, "labels_changed": 1},
             "int8": {"bytes": 30_000, "test_accuracy": test - 0.01, "labels_changed": 2},
         },
-        "training_s": 61.0, "cpu": "some processor", "cores": 2,
         "errors": [[n, "a", f"speaker-{n}", "_unknown_"] for n in range(round(100 * (1 - test)))], **more,
+    }  # fmt: skip
+
+
+def timed(*rows: tuple[str, str], settings: str = "s") -> dict[str, Any]:
+    names = ["-".join(row) for row in rows]
+    return {
+        "cpu": "some processor", "cores": 2, "inputs": dict.fromkeys(names, settings),
+        "rows": {name: {"latency_ms": 0.254, "training_ms": 5.1} for name in names},
     }  # fmt: skip
 
 
@@ -499,19 +529,20 @@ def test_the_table_has_a_row_for_all_seeds_of_a_network_and_recipe() -> None:
     for changed, one in enumerate(seeds.values()):  # 0, 0 and 1 of 300
         one["files"]["phone"] = {"bytes": 41_000, "test_accuracy": 0.9, "labels_changed": changed // 2}
     peer = {Run("bc_resnet_1", PUBLISHED, 1): result(0.5, 0.4, published=[200, 36_923])}
-    ours, theirs = tables.rows({**peer, **seeds})
+    times = timed((OURS, OURS))
+    ours, theirs = tables.rows({**peer, **seeds}, times)
     # Of 92 and of 40 in 100 clips, each of another speaker: 1.984 standard errors, which are 0.0256 and 0.0492.
     assert dict(zip(tables.COLUMNS, ours, strict=True)) == {
         "network": "ours", "recipe": "ours", "seeds": "3", "test accuracy": "92.00 ± 2.00 %",
         "95 % interval": "86.9 to 97.1 %", "validation": "90.00 %", "int8 accuracy": "91.00 %",
         "labels changed: dynamic / int8 / phone": "1.00 / 2.00 / 0.33 %", "parameters": "12,345",
-        "size: float / dynamic / int8 / phone": "99 / 33 / 30 / 41 kB", "latency": "0.25 ms",
-        "epochs × windows": "12 × 1,000", "as published": "", "training": "61 s",
+        "size: float / dynamic / int8 / phone": "99 / 33 / 30 / 41 kB", "epochs × windows": "12 × 1,000",
+        "as published": "", "latency": "0.25 ms", "training": "61 s",
     }  # fmt: skip
     assert theirs[:5] == ["bc_resnet_1", "published", "1", "40.00 %", "30.2 to 49.8 %"]
     assert theirs[7:10] == ["1.00 / 2.00 %", "12,345", "99 / 33 / 30 kB"]
-    assert theirs[-2] == "200 × 36,923"
-    lines = tables.markdown({**peer, **seeds}).splitlines()
+    assert theirs[-3:] == ["200 × 36,923", "", ""]  # not timed
+    lines = tables.markdown({**peer, **seeds}, times).splitlines()
     assert lines[0] == "2 labels, clips: 90 for validation and 100 for testing; times are of some processor, cores: 2:"
     assert [line.strip("| ").split(" | ") for line in lines[2:3]] == [list(tables.COLUMNS)]
     assert len(lines[: lines.index("", 2)]) == 6
@@ -522,13 +553,21 @@ def test_the_tables_fit_in_200_columns() -> None:
     kinds = (runs.FLOAT, runs.DYNAMIC, runs.INT8, runs.PHONE)
     files = {kind: {"bytes": 999_000, "test_accuracy": 0.9, "labels_changed": 9} for kind in kinds}
     files[runs.FLOAT]["bytes"] = 3_070_000
-    long = {"parameters": 766_923, "windows": 47_424, "published": [30_000, 100], "training_s": 9_999, "files": files}
+    long = {"parameters": 766_923, "windows": 47_424, "published": [30_000, 100], "files": files}
     shown = io.StringIO()
     rows = {Run(*row, seed): result(0.9, 0.91 + seed / 100, **long) for row in benchmark.ROWS for seed in (1, 2)}
-    Console(width=200, file=shown).print(tables.tables(rows))
+    times = timed(*benchmark.ROWS)
+    Console(width=200, file=shown).print(tables.tables(rows, times))
     lines = shown.getvalue().splitlines()
-    for row in tables.rows(rows):
+    for row in tables.rows(rows, times):
         assert any(all(cell in line for cell in row) for line in lines), row
+
+
+def test_times_of_other_settings_are_not_shown() -> None:
+    runs_of = {Run(OURS, OURS, 1): result(0.9)}
+    assert tables.rows(runs_of, timed((OURS, OURS), settings="other"))[0][-2:] == ["", ""]
+    assert tables.rows(runs_of, None)[0][-2:] == ["", ""]
+    assert tables.about(runs_of, None) == "2 labels, clips: 90 for validation and 100 for testing"
 
 
 def test_the_errors_of_all_seeds_are_told_by_label_and_by_speaker() -> None:

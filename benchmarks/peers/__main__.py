@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from benchmarks import trainings, views
-from benchmarks.peers import runs, tables
+from benchmarks.peers import runs, speed, tables
 from benchmarks.peers.recipes import PEERS
-from benchmarks.peers.runs import NAMES, OURS, OWN, PUBLISHED, SMALL, Run
+from benchmarks.peers.runs import NAMES, OURS, PUBLISHED, ROWS, SMALL, Row, Run
 from benchmarks.peers.tables import Results
 from benchmarks.trainings import Build, open_build, read_comparable, read_results
 from pipeline.errors import PipelineError
@@ -25,9 +25,6 @@ RESULTS = Path(__file__).parents[1] / "results" / "peers"
 SEEDS = (1, 2, 3)
 ALWAYS_ALL_SEEDS = ((OURS, OURS), (SMALL, OURS))
 BEST_PEERS = 2  # so many get all seeds too; the others one
-ROWS = [*((name, OURS) for name in OWN), *((name, recipe) for name in PEERS for recipe in (PUBLISHED, OURS))]
-
-Row = tuple[str, str]  # name of a network, and a recipe
 
 log = logging.getLogger("pipeline.peers")
 
@@ -47,13 +44,15 @@ def main(
     if not rows:
         raise click.UsageError(f"no published recipe has: {', '.join(names)}")
     try:
-        results = make_all(open_build(build), rows, seeds) if build else read_comparable(RESULTS, Run)
+        made = open_build(build) if build else None
+        results = make_all(made, rows, seeds) if made else read_comparable(RESULTS, Run)
+        times = speed.of_build(made, ROWS) if made else speed.read()
     except PipelineError as error:
         raise click.ClickException(str(error)) from None
     if markdown:
-        click.echo(tables.markdown(results))
+        click.echo(tables.markdown(results, times))
     else:
-        views.show(tables.tables(results))
+        views.show(tables.tables(results, times))
 
 
 def make_all(build: Build, rows: Sequence[Row], seeds: Sequence[int]) -> Results:

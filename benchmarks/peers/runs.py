@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import trainings
-from benchmarks.machine import cores, cpu
 from benchmarks.peers.recipes import PEERS
 from benchmarks.trainings import Build
 from pipeline import config
@@ -25,11 +24,14 @@ from pipeline.device.interpreter import WAVEFORM, Network
 from pipeline.network import batches, convert, model, waveform
 from pipeline.stages import evaluate, train
 from pipeline.stages.evaluate import Examples
+from pipeline.stages.train import Architecture, Optimizer
 
 OURS, PUBLISHED = "ours", "published"  # recipes; `ours` is also the name of our network
 SMALL, LARGE = "small", "large"  # ours in other sizes
 OWN = (OURS, SMALL, LARGE)
 NAMES = (*OWN, *PEERS)
+Row = tuple[str, str]  # of the table: name of a network, and a recipe
+ROWS: list[Row] = [*((name, OURS) for name in OWN), *((name, recipe) for name in PEERS for recipe in (PUBLISHED, OURS))]
 WORK = "peers"  # the folder in BUILD for what is between the runs
 PARAMS = Path(__file__).parents[2] / "params"
 FLOAT, DYNAMIC, INT8, PHONE = "float", "dynamic", "int8", "phone"  # files; `phone` takes sound, and is of our networks
@@ -52,7 +54,7 @@ def inputs_of(run: Run, build: Build) -> dict[str, str]:
     """Digests of all that a run's figures depend on, but for its seed."""
     # The section `model` is of our networks alone.
     sections = ("audio", "features", "augment", "train", *(["model"] if run.name in OWN else []))
-    settings = trainings.digest(_settings_of(run, build), sections, FORMAT)
+    settings = trainings.digest(settings_of(run, build), sections, FORMAT)
     return {"clips": build.clips, "settings": settings}
 
 
@@ -61,12 +63,10 @@ def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
 
     The trained network is deleted: what it was made by is code too, which no receipt knows.
     """
-    settings, folder = _settings_of(run, build), build.folder / WORK / "train" / str(run)
+    settings, folder = settings_of(run, build), build.folder / WORK / "train" / str(run)
     examples = _features_of(run, build, settings)
-    architecture = partial(model.build, settings.model) if run.name in OWN else PEERS[run.name].architecture
-    optimizer = train.adamw if run.recipe == OURS else PEERS[run.name].published.optimizer
     with trainings.alone_at(folder, wait=False):
-        trainings.make_network(settings, examples, folder, architecture, optimizer)
+        trainings.make_network(settings, examples, folder, architecture_of(run, settings), optimizer_of(run))
         figures = _figures(run, build.folder / "corpus", settings, examples, folder)
         result = trainings.write_result(results, run, inputs_of(run, build), figures)
         shutil.rmtree(folder)
@@ -78,10 +78,7 @@ def size(name: str) -> Model:
     return config.load(PARAMS / f"{name}.toml").model
 
 
-# --- parts ---
-
-
-def _settings_of(run: Run, build: Build) -> Settings:
+def settings_of(run: Run, build: Build) -> Settings:
     """The build's settings, with another size of our network where asked; or those of a paper."""
     settings = build.settings
     if run.name in (SMALL, LARGE):
@@ -90,6 +87,17 @@ def _settings_of(run: Run, build: Build) -> Settings:
         clips = {name: settings.section(name) for name in ("audio", "corpus")}
         settings = config.load(PEERS[run.name].published.path, **clips)
     return trainings.with_seed(settings, run.seed)
+
+
+def architecture_of(run: Run, settings: Settings) -> Architecture:
+    return partial(model.build, settings.model) if run.name in OWN else PEERS[run.name].architecture
+
+
+def optimizer_of(run: Run) -> Optimizer:
+    return train.adamw if run.recipe == OURS else PEERS[run.name].published.optimizer
+
+
+# --- parts ---
 
 
 def _features_of(run: Run, build: Build, settings: Settings) -> Path:
@@ -120,10 +128,6 @@ def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder:
         "test_accuracy": float((found == test.truth).mean()),
         "parameters": trainings.parameters(network),
         "files": {kind: _file_figures(len(contents[kind]), file, test, found) for kind, file in networks.items()},
-        "latency_ms": evaluate.latency_ms(networks[FLOAT], list(test.mfcc)),
-        "training_s": sum(epoch["seconds"] for epoch in history),
-        "cpu": cpu(),
-        "cores": cores(),
         **_errors(test, found, manifest.read_labels(examples)),
     }
 

@@ -15,6 +15,7 @@ from rich.console import Group
 from benchmarks import views
 from benchmarks.peers.recipes import PEERS
 from benchmarks.peers.runs import DYNAMIC, INT8, NAMES, OURS, OWN, PHONE, PUBLISHED, Run
+from benchmarks.peers.speed import Times
 from pipeline.config import SILENCE, UNKNOWN
 
 Results = Mapping[Run, dict[str, Any]]
@@ -22,25 +23,25 @@ Results = Mapping[Run, dict[str, Any]]
 LEFT = ("network", "recipe")  # the other columns are numbers
 COLUMNS = (
     *LEFT, "seeds", "test accuracy", "95 % interval", "validation", "int8 accuracy",
-    "labels changed: dynamic / int8 / phone", "parameters", "size: float / dynamic / int8 / phone", "latency",
-    "epochs × windows", "as published", "training",
+    "labels changed: dynamic / int8 / phone", "parameters", "size: float / dynamic / int8 / phone",
+    "epochs × windows", "as published", "latency", "training",
 )  # fmt: skip
 ERRORS = "errors left: share of all (of the label's clips)"
 DIFFERENCES = "ours − peer, points of test accuracy:"
 _WORST_SPEAKERS = 3  # so many are named
 
 
-def tables(results: Results) -> Group:
+def tables(results: Results, times: Times | None) -> Group:
     """All that there is to show, for a terminal."""
-    shown: list[Any] = [views.table(about(results), COLUMNS, rows(results), LEFT)]
+    shown: list[Any] = [views.table(about(results, times), COLUMNS, rows(results, times), LEFT)]
     if own := _own(results):
         shown.append(views.table(ERRORS, error_columns(own), error_rows(own), ("",)))
     return Group(*shown, *verdict(results))
 
 
-def markdown(results: Results) -> str:
+def markdown(results: Results, times: Times | None) -> str:
     """The same for docs/benchmarks.md."""
-    parts = [about(results) + ":", views.markdown(COLUMNS, rows(results), LEFT)]
+    parts = [about(results, times) + ":", views.markdown(COLUMNS, rows(results, times), LEFT)]
     if own := _own(results):
         parts += [ERRORS[0].upper() + ERRORS[1:] + ":", views.markdown(error_columns(own), error_rows(own), ("",))]
     if said := verdict(results):
@@ -48,29 +49,32 @@ def markdown(results: Results) -> str:
     return "\n\n".join(parts)
 
 
-def about(results: Results) -> str:
+def about(results: Results, times: Times | None) -> str:
     """What the figures are of; one thing, since runs on other clips are never in one table."""
     any_run = next(iter(results.values()))
     clips = " and ".join(f"{count:,} for {split}" for split, count in any_run["clips"].items())
-    return f"{len(any_run['labels'])} labels, clips: {clips}; times are of {views.machines(results)}"
+    machine = f"; times are of {times['cpu']}, cores: {times['cores']}" if times else ""
+    return f"{len(any_run['labels'])} labels, clips: {clips}{machine}"
 
 
 # --- accuracy, sizes, times ---
 
 
-def rows(results: Results) -> list[list[str]]:
+def rows(results: Results, times: Times | None) -> list[list[str]]:
     """The cells of the table: a row for each network and recipe, over all its seeds."""
     order = [(name, recipe) for name in NAMES for recipe in (PUBLISHED, OURS)]
-    return [_row(*row, seeds) for row in order if (seeds := _seeds(results, *row))]
+    return [
+        [name, recipe, *_cells(seeds), *_times(times, f"{name}-{recipe}", seeds)]
+        for name, recipe in order
+        if (seeds := _seeds(results, name, recipe))
+    ]
 
 
-def _row(name: str, recipe: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
+def _cells(seeds: Sequence[dict[str, Any]]) -> list[str]:
     accuracies, one = [result["test_accuracy"] for result in seeds], seeds[0]
     spread = f" ± {100 * np.std(accuracies, ddof=1):.2f}" if len(seeds) > 1 else ""
     margin = _margin(_wrong(seeds), one["speakers"])
     return [
-        name,
-        recipe,
         str(len(seeds)),
         f"{100 * _mean(seeds):.2f}{spread} %",
         f"{100 * max(_mean(seeds) - margin, 0):.1f} to {100 * min(_mean(seeds) + margin, 1):.1f} %",
@@ -79,11 +83,17 @@ def _row(name: str, recipe: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
         " / ".join(_changed(seeds, kind) for kind in (DYNAMIC, INT8, PHONE) if kind in one["files"]) + " %",
         f"{one['parameters']:,}",
         " / ".join(f"{file['bytes'] / 1e3:.0f}" for file in one["files"].values()) + " kB",
-        f"{_mean(seeds, 'latency_ms'):.2f} ms",
         f"{_mean(seeds, 'epochs'):.0f} × {one['windows']:,}",
         "{:,} × {:,}".format(*one["published"]) if one["published"] else "",
-        f"{_mean(seeds, 'training_s'):.0f} s",
     ]
+
+
+def _times(times: Times | None, name: str, seeds: Sequence[dict[str, Any]]) -> list[str]:
+    """Latency, and what all windows of a training take; nothing where only other settings were timed."""
+    if not times or times["inputs"].get(name) != seeds[0]["inputs"]["settings"]:
+        return ["", ""]
+    training_s = times["rows"][name]["training_ms"] * _mean(seeds, "epochs") * seeds[0]["windows"] / 1000
+    return [f"{times['rows'][name]['latency_ms']:.2f} ms", f"{training_s:,.0f} s"]
 
 
 def _changed(seeds: Sequence[dict[str, Any]], kind: str) -> str:
