@@ -500,17 +500,17 @@ FIRST = first_runs(
 )
 
 
-def test_ours_small_and_the_two_best_peers_by_validation_get_three_seeds() -> None:
+def test_ours_and_the_two_best_peers_by_validation_get_three_seeds() -> None:
     seeds = {row: [] for row in benchmark.ROWS}
     for run in benchmark.planned(benchmark.ROWS, [], FIRST):
         seeds[run.name, run.recipe].append(run.seed)
-    favoured = {(OURS, OURS), (SMALL, OURS), ("attention_rnn", OURS), ("bc_resnet_1", OURS)}
+    favoured = {(OURS, OURS), ("attention_rnn", OURS), ("bc_resnet_1", OURS)}
     assert seeds == {row: [1, 2, 3] if row in favoured else [1] for row in benchmark.ROWS}
 
 
 def test_nobody_is_the_best_before_all_had_their_first_run() -> None:
     some = {run: value for run, value in FIRST.items() if run != Run("rnn", OURS, 1)}
-    assert [run.name for run in benchmark.planned(benchmark.ROWS, [], some) if run.seed > 1] == [OURS, SMALL] * 2
+    assert [run.name for run in benchmark.planned(benchmark.ROWS, [], some) if run.seed > 1] == [OURS] * 2
 
 
 def test_only_what_is_asked_for_is_made() -> None:

@@ -16,14 +16,13 @@ import click
 from benchmarks import trainings, views
 from benchmarks.peers import runs, speed, tables
 from benchmarks.peers.recipes import PEERS
-from benchmarks.peers.runs import NAMES, OURS, PUBLISHED, ROWS, SMALL, Row, Run
+from benchmarks.peers.runs import NAMES, OURS, PUBLISHED, ROWS, Row, Run
 from benchmarks.peers.tables import Results
 from benchmarks.trainings import Build, open_build, read_comparable, read_results
 from pipeline.errors import PipelineError
 
 RESULTS = Path(__file__).parents[1] / "results" / "peers"
 SEEDS = (1, 2, 3)
-ALWAYS_ALL_SEEDS = ((OURS, OURS), (SMALL, OURS))
 BEST_PEERS = 2  # so many get all seeds too; the others one
 
 log = logging.getLogger("pipeline.peers")
@@ -69,9 +68,9 @@ def make_all(build: Build, rows: Sequence[Row], seeds: Sequence[int]) -> Results
 
 
 def planned(rows: Sequence[Row], seeds: Sequence[int], results: Results) -> list[Run]:
-    """The seeds that are given, or all of them for ours, small and the best peers, and the first for the rest."""
-    best = {*ALWAYS_ALL_SEEDS, *best_peers(results)}
-    return [Run(*row, seed) for seed in seeds or SEEDS for row in rows if seeds or seed == SEEDS[0] or row in best]
+    """The seeds that are given, or all of them for ours and the best peers, and the first for the rest."""
+    all_seeds = {(OURS, OURS), *best_peers(results)}
+    return [Run(*row, seed) for seed in seeds or SEEDS for row in rows if seeds or seed == SEEDS[0] or row in all_seeds]
 
 
 def best_peers(results: Results) -> list[Row]:
