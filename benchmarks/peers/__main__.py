@@ -45,7 +45,8 @@ def main(
     try:
         made = open_build(build) if build else None
         results = make_all(made, rows, seeds) if made else read_comparable(RESULTS, Run)
-        times = speed.of_build(made, ROWS) if made else speed.read()
+        # Not after a part: another command may still be training.
+        times = speed.of_build(made, ROWS) if made and rows == ROWS else speed.read()
     except PipelineError as error:
         raise click.ClickException(str(error)) from None
     if markdown:

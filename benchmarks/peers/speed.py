@@ -54,7 +54,9 @@ def of_build(build: Build, rows: Sequence[Row]) -> Times:
         return known
     times = {"cpu": cpu(), "cores": cores(), "inputs": inputs, "rows": _measure(build, rows)}
     RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+    part = RESULT.with_suffix(".part")
+    part.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+    part.rename(RESULT)
     return times
 
 
