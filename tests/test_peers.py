@@ -349,6 +349,13 @@ def test_each_size_of_ours_depends_on_its_own_network_and_a_peer_on_none(
     assert changed == [True, False, False, False]
 
 
+@pytest.mark.parametrize(("name", "epochs"), [("lstm", 5), ("ds_cnn", 3), (OURS, 5)])
+def test_a_peer_of_slow_steps_trains_half_as_long_by_our_recipe(folder: Path, name: str, epochs: int) -> None:
+    build = open_build(folder)
+    build = dataclasses.replace(build, settings=dataclasses.replace(build.settings, train=Train(epochs=5)))
+    assert runs.settings_of(Run(name, OURS, 1), build).train.epochs == epochs
+
+
 def test_features_of_a_paper_are_made_by_one_process_at_a_time(
     folder: Path, results: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

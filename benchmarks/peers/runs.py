@@ -17,7 +17,7 @@ from benchmarks import trainings
 from benchmarks.peers.recipes import PEERS
 from benchmarks.trainings import Build
 from pipeline import config
-from pipeline.config import Model, Settings
+from pipeline.config import Model, Settings, Train
 from pipeline.corpora import manifest, mistakes, shards
 from pipeline.corpora.process import in_fresh_process
 from pipeline.device.interpreter import WAVEFORM, Network
@@ -86,6 +86,8 @@ def settings_of(run: Run, build: Build) -> Settings:
     if run.recipe == PUBLISHED:
         clips = {name: settings.section(name) for name in ("audio", "corpus")}
         settings = config.load(PEERS[run.name].published.path, **clips)
+    elif run.name in PEERS and PEERS[run.name].slow:
+        settings = dataclasses.replace(settings, train=_half_as_long(settings.train))
     return trainings.with_seed(settings, run.seed)
 
 
@@ -98,6 +100,10 @@ def optimizer_of(run: Run) -> Optimizer:
 
 
 # --- parts ---
+
+
+def _half_as_long(settings: Train) -> Train:
+    return dataclasses.replace(settings, epochs=(settings.epochs + 1) // 2)
 
 
 def _features_of(run: Run, build: Build, settings: Settings) -> Path:
