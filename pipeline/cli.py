@@ -84,13 +84,21 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         **kwargs: Any,
     ) -> None:
         given: dict[str, Any] = {"kind": corpus_kind, "source": source and str(source.absolute())}
-        given["keywords"] = [word.strip() for word in words.split(",")] if words else None
+        given["keywords"] = config.split_words(words) if words else None
         corpus = {key: value for key, value in given.items() if value}
         settings = config.load(
             params, corpus=corpus, streams={"negative": str(negative.absolute())} if negative else {}
         )
         if source and not source.is_dir():
             raise SettingsError(f"{source}: no such folder; SOURCE must be a folder of recordings")
+        if (
+            settings.corpus.kind == "synthetic"
+            and settings.corpus.words
+            and not config.sets(params, "audio", "clip_ms")
+        ):
+            from pipeline.corpora import pronunciation
+
+            settings = pronunciation.with_window(settings)
         command(*args, settings=settings, **kwargs)
 
     return wrapped
@@ -317,6 +325,26 @@ def verify(bundle: Path) -> None:
     width = max(map(len, differences))
     for file, difference in differences.items():
         click.echo(f"{file:{width}}  as made; scores differ by at most {difference:.1g}")
+
+
+@main.command()
+@click.argument("bundle", type=PATH)
+def words(bundle: Path) -> None:
+    """List the words of BUNDLE: how synthetic voices said each, its threshold, and which words are close to it."""
+    from pipeline.corpora import phonetics
+    from pipeline.device import listing
+    from pipeline.device.bundle import read_description
+
+    description = read_description(bundle)
+    said = {word: list(accents.values()) for word, accents in description.get("pronunciations", {}).items()}
+    close: dict[str, list[str]] = {}
+    for one, other, far in phonetics.alike(said):
+        for word, near in ((one, other), (other, one)):
+            close.setdefault(word, []).append(f"{near} ({100 * (1 - far):.0f} % the same)")
+    rows = [("word", "pronunciation", "threshold", "close to")]
+    for word, threshold in description["thresholds"].items():
+        rows.append((word, said.get(word, ["not known"])[0], f"{threshold:.2f}", ", ".join(close.get(word, []))))
+    click.echo(listing.as_table(rows), nl=False)
 
 
 def _show_results(results: Sequence[tuple[Path, Result]], labels: Sequence[str], form: str) -> None:

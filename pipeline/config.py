@@ -6,6 +6,7 @@ A settings file (TOML) lists only what differs from these defaults.
 from __future__ import annotations
 
 import dataclasses
+import re
 import tomllib
 import typing
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,7 @@ class Corpus(Section):
     kind: str = choice("synthetic", "synthetic", "speech_commands", "folder")
     source: str = ""  # a folder; empty: make it (synthetic) or download it (speech_commands)
     release: str = choice("v0.02", "v0.02", "v0.01", "mini")  # which Speech Commands to download
+    # Each a word, or a word and how it is said, in eSpeak NG's phonemes: `lamp [[l'amp]]`.
     keywords: tuple[str, ...] = ()  # empty: the ten words of the protocol; in a folder, every sub-folder
     # Other words that training and validation leave out, so that what becomes of words never heard is measured.
     held_out_words: tuple[str, ...] = ()  # none of synthetic speech: its other words differ from split to split
@@ -113,15 +115,27 @@ class Corpus(Section):
     max_rejected_percent: float = number(5.0, 0, 100)
     seed: int = number(1, 0, MAX_SEED)
     # Synthetic speech: all of a synthetic corpus, and the talk without keywords of every corpus.
+    language: str = "en"  # as eSpeak NG names it, such as fr or ja
     sentences: int = number(1_440, 0, 1_000_000)  # of talk in each split, an hour
-    accents: tuple[str, ...] = (
-        "en-us", "en", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029", "en-us-nyc",
-    )  # fmt: skip
+    accents: tuple[str, ...] = ()  # voices of the language; empty: all that eSpeak NG has
     variants: int = number(78, 3, 1_000)  # voices for each accent; a variant belongs to one split, so three at least
-    takes: int = number(1, 1, 1_000)  # of each keyword by each voice, in a synthetic corpus
+    # Of each keyword by each voice, in a synthetic corpus; 0: one in English, more where there are fewer accents.
+    takes: int = number(0, 0, 1_000)
+    # Of the other words that a synthetic corpus trains on, how many are a keyword of one's own with a sound changed.
+    near_percent: float = number(25.0, 0, 100)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The keywords without their pronunciations."""
+        return tuple(_parse(entry)[0] for entry in self.keywords)
+
+    @property
+    def pronunciations(self) -> dict[str, str]:
+        """How a word is said where that is given, as eSpeak NG takes it: `[[l'amp]]`."""
+        return {word: said for word, said in map(_parse, self.keywords) if said}
 
     def check(self) -> None:
-        keywords = _check_words("corpus.keywords", self.keywords)
+        keywords = _check_words("corpus.keywords", self.words)
         held_out = _check_words("corpus.held_out_words", self.held_out_words)
         both = [word for word, plain in zip(self.held_out_words, held_out, strict=True) if plain in keywords]
         remedy = "remove it there, or name the keywords without it in corpus.keywords or WORDS"
@@ -129,7 +143,32 @@ class Corpus(Section):
         unread = self.kind == "synthetic" and self.source != ""
         require(not unread, "corpus.source is given, but speech is made: set CORPUS to folder or speech_commands")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")
-        require(len(self.accents) > 0, "corpus.accents is empty; name one voice of eSpeak NG at least, such as en-us")
+        foreign = [accent for accent in self.accents if _primary(accent) != _primary(self.language)]
+        remedy = "remove it, or set corpus.language to its language"
+        require(
+            not foreign, f"corpus.accents: {', '.join(foreign)}: not of corpus.language {self.language!r}; {remedy}"
+        )
+
+
+def split_words(text: str) -> list[str]:
+    """Words as they are given on a command line: commas between them, but for those in a pronunciation."""
+    parts = re.split(r"(\[\[.*?\]\])", text)  # every other one is a pronunciation, in which a comma is a stress mark
+    marked = "".join(part if n % 2 else part.replace(",", "\0") for n, part in enumerate(parts))
+    return [word.strip() for word in marked.split("\0")]
+
+
+def _parse(entry: str) -> tuple[str, str]:
+    """A word and its pronunciation, empty where none is given."""
+    word, mark, rest = entry.strip().partition("[[")
+    phonemes, end, after = rest.partition("]]")
+    is_whole = bool(end) and phonemes.strip() != "" and phonemes.isprintable() and after == ""
+    is_plain = not mark and "]]" not in word
+    require(is_whole or is_plain, f"corpus.keywords: {entry!r}: write a word and how it is said as lamp [[l'amp]]")
+    return word.strip(), f"[[{phonemes.strip()}]]" if mark else ""
+
+
+def _primary(tag: str) -> str:
+    return tag.lower().partition("-")[0]
 
 
 def _check_words(place: str, words: Sequence[str]) -> list[str]:
@@ -340,6 +379,11 @@ def load(path: Path | None = None, **given: Mapping[str, Any]) -> Settings:
         return Settings(**sections)
     except SettingsError as error:
         raise SettingsError(f"{path or 'settings'}: {error}") from None
+
+
+def sets(path: Path | None, section: str, key: str) -> bool:
+    """Whether a settings file that `load` has read says something of a key."""
+    return path is not None and key in _read(path).get(section, {})
 
 
 def require_section(name: str, values: Any) -> None:

@@ -34,11 +34,11 @@ class Stage:
 
 
 STAGES = {
-    "corpus": Stage(("audio", "corpus"), format=5),
+    "corpus": Stage(("audio", "corpus"), format=6),
     "features": Stage(("audio", "features", "augment"), format=2),
     "train": Stage(("model", "train")),
     "quantize": Stage(("quantize",), format=2),
-    "export": Stage((), format=2),
+    "export": Stage((), format=3),
     "tune": Stage(("listen", "streams"), format=2),
     "evaluate": Stage((), format=5),
     "bundle": Stage((), format=3, is_published=True),

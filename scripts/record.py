@@ -66,10 +66,10 @@ def main(words: str, out: Path, speaker: str, takes: int, device: str | None, pa
     silence. After a countdown say what is shown. A take that can't be used is asked for again; one that can is kept
     at once. Stop when you like, with q or Ctrl-C: the same command goes on with what is missing.
     """
-    settings = config.load(params, corpus={"keywords": [word.strip() for word in words.split(",")]})
+    settings = config.load(params, corpus={"keywords": config.split_words(words)})
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("recording shows when to speak and asks for keys; run it in a terminal, without a pipe")
-    shelf = Takes(out, settings.corpus.keywords, speaker)
+    shelf = Takes(out, settings.corpus.words, speaker)
     with extra_needed(), quiet_libraries(), quiet_keys():
         asks = list(missing(shelf, takes))
         if asks:

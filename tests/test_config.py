@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline import config
-from pipeline.config import SECTIONS, Audio, Features, Settings, exact_div, load
+from pipeline.config import SECTIONS, Audio, Features, Settings, exact_div, load, split_words
 from pipeline.errors import SettingsError
 
 PARAMS = sorted((Path(__file__).parents[1] / "params").glob("*.toml"))
@@ -147,7 +147,7 @@ OUT_OF_RANGE = {
     "corpus": [
         'kind = "sythetic"', 'release = "v0.03"', 'split_by = "voice"', "validation_percent = -1",
         "testing_percent = 101.0", "unknown_percent = -0.5", "silence_percent = 1000", "training_unknown_percent = -1",
-        "training_silence_percent = 101", "validation_percent = 50\ntesting_percent = 50", "variants = 2", "takes = 0",
+        "training_silence_percent = 101", "validation_percent = 50\ntesting_percent = 50", "variants = 2", "takes = -1",
         "max_rejected_percent = -1", "seed = -1", "sentences = -1",
     ],
     "features": [
@@ -256,8 +256,36 @@ def test_keywords_of_two_words_and_other_scripts_are_kept(tmp_path: Path) -> Non
     assert load(path).corpus.keywords == ("switch on", "früh", "да", "don't")
 
 
-def test_a_build_needs_a_voice(tmp_path: Path) -> None:
-    assert refused(tmp_path, "[corpus]\naccents = []\n").startswith("corpus.accents is empty")
+def test_a_word_may_come_with_its_pronunciation(tmp_path: Path) -> None:
+    path = settings_file(tmp_path, """[corpus]\nkeywords = ["lamp [[l'amp]]", "play music", " on[[0n]] "]\n""")
+    corpus = load(path).corpus
+    assert corpus.words == ("lamp", "play music", "on")
+    assert corpus.pronunciations == {"lamp": "[[l'amp]]", "on": "[[0n]]"}
+
+
+@pytest.mark.parametrize(
+    "entry", ["lamp [[l'amp", "lamp l'amp]]", "lamp [[]]", "lamp [[ ]]", "[[l'a]] lamp", "a [[b]] c"]
+)
+def test_a_pronunciation_that_is_not_whole_is_refused(entry: str, tmp_path: Path) -> None:
+    message = refused(tmp_path, f'[corpus]\nkeywords = ["{entry}"]\n')
+    assert message == f"corpus.keywords: {entry!r}: write a word and how it is said as lamp [[l'amp]]"
+
+
+def test_a_word_is_the_same_with_its_pronunciation_and_without(tmp_path: Path) -> None:
+    message = refused(tmp_path, """[corpus]\nkeywords = ["lamp [[l'amp]]", "Lamp"]\n""")
+    assert message == "corpus.keywords: lamp, Lamp: one word twice; remove one"
+
+
+def test_commas_part_words_but_not_the_stress_marks_of_a_pronunciation() -> None:
+    given = "lamp, sésame [[s,eIs'A:m,E]] ,don't, a [[0,[n]],"
+    assert split_words(given) == ["lamp", "sésame [[s,eIs'A:m,E]]", "don't", "a [[0,[n]]", ""]
+
+
+def test_an_accent_must_be_of_the_language(tmp_path: Path) -> None:
+    message = refused(tmp_path, '[corpus]\nlanguage = "fr"\naccents = ["fr-be", "en-us"]\n')
+    remedy = "remove it, or set corpus.language to its language"
+    assert message == f"corpus.accents: en-us: not of corpus.language 'fr'; {remedy}"
+    assert load(settings_file(tmp_path, '[corpus]\nlanguage = "en-us"\naccents = ["en"]\n')).corpus.accents == ("en",)
 
 
 # --- sizes that must divide ---

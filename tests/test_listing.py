@@ -6,7 +6,7 @@ import csv
 import io
 import json
 
-from pipeline.device.listing import FORMATS, as_line
+from pipeline.device.listing import FORMATS, as_line, as_table
 from pipeline.device.spot import Detection
 
 ONE = {"a, b.wav": [Detection("play music", 1.25, 1.9996, 0.876543), Detection('sésame "x"', 3_725.5, 3_726.0, 1.0)]}
@@ -42,3 +42,8 @@ def test_subtitles_are_numbered_blocks() -> None:
 
 def test_audacity_reads_tabs() -> None:
     assert FORMATS["audacity"](ONE) == ('1.250000\t1.999600\tplay music\n3725.500000\t3726.000000\tsésame "x"\n')
+
+
+def test_a_table_has_its_columns_below_each_other_in_cells_of_a_terminal() -> None:
+    rows = [("word", "ipa"), ("でんき", "x"), ("lɑ\u0303p", "y"), ("a", "")]
+    assert as_table(rows) == "word    ipa\nでんき  x\nlɑ\u0303p     y\na\n"

@@ -17,7 +17,7 @@ import soundfile
 
 from pipeline import config
 from pipeline.config import Settings
-from pipeline.corpora import espeak, synthetic, voices
+from pipeline.corpora import espeak, languages, synthetic, voices
 from pipeline.corpora.manifest import SPLITS, TESTING, TRAINING, VALIDATION, Found
 from pipeline.corpora.process import in_fresh_process
 from pipeline.errors import CorpusError, MissingExtra, PipelineError
@@ -140,7 +140,7 @@ def test_an_interrupted_run_is_taken_up(found: Found, folder: Path, tmp_path: Pa
         (("!!!",), r"'!!!' has no letter to say"),
         (("😀",), r"has no letter to say"),
         (("yes", "ꜳ"), r"eSpeak NG says 'ꜳ' in \d+ ms, corpus.min_clip_ms is 200; write it as it is spoken"),
-        (("日本",), r"English voices can't read '日' in '日本'; use Latin letters, or set corpus.accents"),
+        (("日本",), r"English voices can't read '日' in '日本'; write it in letters of that language"),
     ],
 )
 def test_a_word_that_can_not_be_said(keywords: tuple[str, ...], message: str, tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
 
 
 def test_the_vocabulary_has_no_keyword_and_no_word_twice() -> None:
-    words = voices.vocabulary()
+    words = languages.vocabulary()
     assert len(words) > 500
     assert words == sorted(set(words))
     assert not set(words) & set(config.TEN_WORDS)

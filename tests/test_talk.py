@@ -14,7 +14,7 @@ import soundfile
 
 from pipeline import config
 from pipeline.config import TALK, Settings
-from pipeline.corpora import manifest, talk, voices
+from pipeline.corpora import languages, manifest, talk, voices
 from pipeline.corpora.manifest import OTHERS, SPLITS, TESTING, TRAINING, VALIDATION, Candidate
 from pipeline.errors import MissingExtra
 from pipeline.stages import corpus
@@ -71,7 +71,7 @@ def test_no_sentence_holds_a_keyword_or_what_sounds_like_one_or_is_part_of_one()
 
 def test_no_sentence_to_learn_from_holds_a_word_held_out_and_those_to_test_with_are_the_same() -> None:
     usual = sentences(*WORDS)
-    held_out = ["four", "the", *sorted(words_of(usual)[VALIDATION] - set(talk.LITTLE_WORDS))[:8]]
+    held_out = ["four", "the", *sorted(words_of(usual)[VALIDATION] - set(languages.ENGLISH_LITTLE))[:8]]
     said = sentences(*WORDS, held_out_words=held_out)
     for split in (TRAINING, VALIDATION):
         assert words_of(usual)[split] & {*held_out, "for"}
@@ -89,7 +89,7 @@ def test_splits_say_other_sentences_of_other_words_and_no_sentence_is_short() ->
     assert len({text for texts in said.values() for text in texts}) == 3 * 400
     assert {len(text.split()) for texts in said.values() for text in texts} == set(range(4, 13))
     for one, other in combinations(words_of(said).values(), 2):
-        assert one & other <= set(talk.LITTLE_WORDS)
+        assert one & other <= set(languages.ENGLISH_LITTLE)
 
 
 def test_the_same_bytes_with_one_worker_and_after_an_interruption(

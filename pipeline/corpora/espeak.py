@@ -7,7 +7,9 @@ one global state: a process holds one `ESpeak`, and what it says may depend on w
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -27,11 +29,16 @@ _UNUSABLE = {
 _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT: audio goes to the callback before espeak_Synth returns
 _DONT_EXIT = 0x8000  # of espeak_Initialize
 _UTF8 = 1
+_PHONEME_INPUT = 0x100  # of espeak_Synth: what stands in [[ ]] is phonemes, also for what is asked of the text later
 _IPA = 2
+_BETWEEN = "\x1f"  # what eSpeak NG is asked to put between phonemes; it is in no notation
 _RATE, _VOLUME, _PITCH, _PITCH_RANGE = 1, 2, 3, 4
 _VOLUME_PERCENT = 50  # at 100 the loudest voices clip
 
 _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+_PAUSE = "_:"  # a phoneme of every voice
 
 
 def variants() -> list[str]:
@@ -43,6 +50,25 @@ def variants() -> list[str]:
         If eSpeak NG isn't installed.
     """
     return sorted(path.name for path in _variant_folder().iterdir() if path.name not in _UNUSABLE)
+
+
+@functools.cache
+def voices() -> dict[str, tuple[str, ...]]:
+    """Names of the voices, in lower case, and the language tags that each answers to.
+
+    Raises
+    ------
+    MissingExtra
+        If eSpeak NG isn't installed.
+    """
+    data, found = Path(_loader().get_data_path()), {}
+    for path in sorted(path for path in (data / "lang").rglob("*") if path.is_file()):
+        text, name = path.read_text(encoding="utf-8"), path.name.lower()
+        named = re.search(r"^dictionary\s+(\S+)", text, re.MULTILINE)
+        dictionary = named[1] if named else name.partition("-")[0]
+        if (data / f"{dictionary}_dict").is_file():  # without, a voice knows no rule of reading
+            found[name] = tuple(tag.lower() for tag in re.findall(r"^language\s+(\S+)", text, re.MULTILINE))
+    return found
 
 
 class ESpeak:
@@ -104,6 +130,8 @@ class ESpeak:
 
         Parameters
         ----------
+        text
+            Words, or phonemes in [[ ]].
         rate_wpm
             Words a minute in running speech, 80 to 450.
         pitch, pitch_range
@@ -117,19 +145,44 @@ class ESpeak:
         values = {_RATE: rate_wpm, _VOLUME: _VOLUME_PERCENT, _PITCH: pitch, _PITCH_RANGE: pitch_range}
         for parameter, value in values.items():
             self._library.espeak_SetParameter(parameter, value, 0)
-        self._heard.clear()
-        encoded = text.encode() + b"\0"
-        if self._library.espeak_Synth(encoded, len(encoded), 0, 1, 0, _UTF8, None, None):
-            raise CorpusError(f"eSpeak NG fails on {text!r}; leave that word out")
+        self._synthesise(text)
         return np.frombuffer(b"".join(self._heard), np.int16).astype(np.float32) / np.float32(32768)
+
+    def transcribe(self, text: str, *, ipa: bool = True) -> tuple[str, ...]:
+        """Phonemes of a text in this voice, `ˈ` or `ˌ` before a stressed one, and a space between words.
+
+        Parameters
+        ----------
+        text
+            Words, or phonemes in [[ ]].
+        ipa
+            In the International Phonetic Alphabet; else as eSpeak NG writes them (`'` and `,` for stress).
+        """
+        if text.startswith("[["):
+            self._synthesise("", _PHONEME_INPUT)  # from here on, TextToPhonemes takes them too
+        rest = ctypes.c_char_p(text.encode())
+        mode = (ord(_BETWEEN) << 8) | (_IPA if ipa else 0)
+        clauses = []
+        while rest.value is not None:  # the library moves the pointer on, to null at the end
+            clauses.append(self._library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, mode).decode())
+        self._synthesise("")
+        return tuple(" ".join(clauses).replace(" ", f"{_BETWEEN} {_BETWEEN}").split(_BETWEEN))
 
     def phonemes(self, text: str) -> str:
         """Sounds of a text in this voice, in the International Phonetic Alphabet without stress marks."""
-        rest = ctypes.c_char_p(text.encode())
-        clauses = []
-        while rest.value is not None:  # the library moves the pointer on, to null at the end
-            clauses.append(self._library.espeak_TextToPhonemes(ctypes.byref(rest), _UTF8, _IPA).decode())
-        return " ".join(clauses).translate({ord("ˈ"): None, ord("ˌ"): None})
+        return "".join(self.transcribe(text)).translate({ord("ˈ"): None, ord("ˌ"): None})
+
+    def knows(self, phonemes: str) -> bool:
+        """Whether this voice has every phoneme of `[[...]]`: the library drops what follows one that it doesn't."""
+        words = phonemes.removeprefix("[[").removesuffix("]]").split()
+        return all("".join(self.transcribe(f"[[{word}{_PAUSE}]]", ipa=False)).endswith(_PAUSE) for word in words)
+
+    def _synthesise(self, text: str, more: int = 0) -> None:
+        self._heard.clear()
+        encoded = text.encode() + b"\0"
+        flags = _UTF8 | (_PHONEME_INPUT if text.startswith("[[") else more)
+        if self._library.espeak_Synth(encoded, len(encoded), 0, 1, 0, flags, None, None):
+            raise CorpusError(f"eSpeak NG fails on {text!r}; leave that word out")
 
     def _hear(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: int) -> int:
         if samples and count > 0:

@@ -39,7 +39,7 @@ def find(settings: Settings) -> Found:
     root = given_folder(corpus, LAYOUT)
     files, warnings = files_by_word(root)
     noise = files.pop(BACKGROUND_NOISE, [])
-    keywords = corpus.keywords or tuple(sorted(files.keys() - set(RESERVED)))
+    keywords = corpus.words or tuple(sorted(files.keys() - set(RESERVED)))
     replace(corpus, keywords=keywords)  # a folder's name must be as fit for a label as a setting
     takes = sorted(
         Candidate(path, word, speaker(path, root), TRAINING, "folder")

@@ -20,6 +20,7 @@ LABELS = "labels.txt"
 REJECTED = "rejected.csv"
 ABOUT = "about.json"
 
+_ABOUT = ("split_by", "warnings", "licence", "language", "pronunciations")  # what is kept of `Found`
 _ERRORS = "surrogateescape"  # a file name may hold bytes that are no UTF-8
 
 TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
@@ -75,6 +76,8 @@ class Found:
     noise: list[Path] = field(default_factory=list)
     split_by: str = "speaker"  # what no two splits share: a speaker, a voice, or only a take
     warnings: list[str] = field(default_factory=list)
+    language: str = ""  # of synthetic keywords, as eSpeak NG names it
+    pronunciations: dict[str, dict[str, str]] = field(default_factory=dict)  # theirs: word → accent → IPA
 
 
 def labels(keywords: Sequence[str]) -> list[str]:
@@ -99,12 +102,12 @@ def read(folder: Path) -> list[Clip]:
 
 def write_about(folder: Path, found: Found) -> None:
     """Keep what a reader of the figures must know of the corpus."""
-    about = {"split_by": found.split_by, "warnings": found.warnings, "licence": found.licence}
+    about = {name: getattr(found, name) for name in _ABOUT}
     (folder / ABOUT).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8", errors=_ERRORS)
 
 
 def read_about(folder: Path) -> dict[str, Any]:
-    """`split_by`, `warnings` and `licence` of the corpus, as in `Found`."""
+    """Those of `Found` that are kept, by name."""
     return dict(json.loads((folder / ABOUT).read_text(encoding="utf-8", errors=_ERRORS)))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config import BACKGROUND_NOISE, UNKNOWN
-from pipeline.corpora import folder, voices
+from pipeline.corpora import folder, languages
 from pipeline.corpora.noise import seeded
 from pipeline.device import audio
 from pipeline.device.audio import Samples
@@ -48,7 +48,7 @@ def plan(wanted: Mapping[str, int], there: Mapping[str, int], rounds: int) -> li
 def examples(words: Sequence[str], speaker: str) -> list[str]:
     """Other words that may be said: English ones, in an order of each speaker's own, without those in `words`."""
     forbidden = {part.casefold() for word in words for part in word.split()}
-    known = voices.vocabulary()
+    known = languages.vocabulary()
     order = seeded("examples", speaker).permutation(len(known))
     return [known[index] for index in order if known[index] not in forbidden]
 

@@ -53,7 +53,7 @@ def find(settings: Settings, data_folder: Path) -> Found:
     files, warnings = files_by_word(root)
     files.pop(TEST_ARCHIVE.folder_name, None)
     noise = [path for path in files.pop(BACKGROUND_NOISE, []) if path.name != "README.md"]  # the archive has one there
-    keywords = corpus.keywords or TEN_WORDS
+    keywords = corpus.words or TEN_WORDS
     replace(corpus, keywords=keywords)  # refuses those of the ten words that are held out
     spoken = {word for word, paths in files.items() if paths}
     require_clips(keywords, spoken, root, "set corpus.keywords or WORDS, or use params/eight_words.toml")

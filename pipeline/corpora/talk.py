@@ -10,19 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import TALK, Corpus, Settings
-from pipeline.corpora import voices
+from pipeline.corpora import languages, voices
 from pipeline.corpora.manifest import Candidate
 from pipeline.corpora.noise import seeded
 from pipeline.corpora.voices import Line, Script
 
 WORDS = (4, 12)  # in a sentence, ends included
-# What stands between the others in running speech, and about how often.
-LITTLE_WORDS = (
-    "a", "all", "and", "are", "at", "be", "but", "by", "can", "for", "have", "he", "I", "if", "in", "is", "it", "me",
-    "my", "of", "she", "so", "some", "that", "the", "then", "there", "they", "this", "was", "we", "what", "when",
-    "with", "would", "you", "your",
-)  # fmt: skip
-LITTLE_SHARE = 0.45
+LITTLE_SHARE = 0.45  # of the words of running speech
 
 
 def find(settings: Settings, keywords: Sequence[str], folder: Path, workers: int | None = None) -> list[Candidate]:
@@ -46,10 +40,11 @@ def find(settings: Settings, keywords: Sequence[str], folder: Path, workers: int
 def _scripts(corpus: Corpus, keywords: Sequence[str]) -> Iterator[Script]:
     words_of = voices.other_words(keywords, corpus)
     for split, variants in voices.cast(corpus).items():
-        little = voices.without_homophones(LITTLE_WORDS, voices.kept_out(split, keywords, corpus), corpus)
+        short = languages.little_words(corpus.language)
+        little = voices.without_homophones(short, voices.kept_out(split, keywords, corpus), corpus)
         generator = seeded(corpus.seed, "sentences", split)
-        sentences = [_sentence(words_of[split], little, generator) for _ in range(corpus.sentences)]
-        cast = list(itertools.product(corpus.accents, variants))
+        sentences = [_sentence(words_of[split], little or words_of[split], generator) for _ in range(corpus.sentences)]
+        cast = list(itertools.product(languages.accents(corpus), variants))
         for number, (accent, variant) in enumerate(cast):
             lines = tuple(
                 Line(text, 0, f"{index:03}.wav", voices.RUNNING_WPM)

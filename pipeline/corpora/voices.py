@@ -7,19 +7,19 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from importlib import resources
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.config import Corpus, Settings
-from pipeline.corpora import espeak
+from pipeline.corpora import espeak, languages
 from pipeline.corpora.manifest import TESTING, TRAINING, VALIDATION
 from pipeline.corpora.noise import seeded
 from pipeline.corpora.process import in_fresh_process
 from pipeline.device import audio
 from pipeline.device.audio import Samples, amplitude
+from pipeline.errors import CorpusError
 
 # Drawn anew for each line, ends included.
 PITCH = (20, 80)
@@ -61,11 +61,6 @@ class Script:
         return f"{self.accent}+{self.variant}"
 
 
-def vocabulary() -> list[str]:
-    """Words other than keywords: common in English, of varied sounds."""
-    return (resources.files("pipeline.corpora") / "vocabulary.txt").read_text(encoding="utf-8").split()
-
-
 def cast(corpus: Corpus) -> dict[str, list[str]]:
     """The voice variants of each split; no two splits share one."""
     usable = espeak.variants()
@@ -75,24 +70,45 @@ def cast(corpus: Corpus) -> dict[str, list[str]]:
 
 
 def without_homophones(words: Sequence[str], others: Sequence[str], corpus: Corpus) -> list[str]:
-    """The words that neither are nor sound like one of the others or a part of it."""
-    parts = [part for other in others for part in other.split()]  # else "switch on" may come up by chance
+    """The words that can be read, and neither are nor sound like one of the others or a part of it."""
+    parts = [part for other in others for part in _parts(other)]  # else "switch on" may come up by chance
     variant, forbidden = cast(corpus)[TRAINING][0], [*others, *parts]
-    found = in_fresh_process(clean_context(), BROKEN_OFF, homophones, forbidden, words, corpus.accents, variant)
+    accents = languages.accents(corpus)
+    found = in_fresh_process(clean_context(), BROKEN_OFF, homophones, forbidden, words, accents, variant)
     return [word for word in words if word not in found]
+
+
+def _parts(text: str) -> list[str]:
+    """Words of a phrase, or of the phonemes of one."""
+    if not text.startswith("[["):
+        return text.split()
+    return [f"[[{part}]]" for part in text.removeprefix("[[").removesuffix("]]").split()]
 
 
 def kept_out(split: str, keywords: Sequence[str], corpus: Corpus) -> list[str]:
     """What no other word of a split may be or sound like: keywords and, but for testing, the words held out."""
-    return [*keywords] if split == TESTING else [*keywords, *corpus.held_out_words]
+    own = [*keywords, *corpus.pronunciations.values()]
+    return own if split == TESTING else [*own, *corpus.held_out_words]
 
 
 def other_words(keywords: Sequence[str], corpus: Corpus) -> dict[str, list[str]]:
-    """Words of the vocabulary for each split, without those that are `kept_out` of it; none is in two splits."""
-    dealt = deal(vocabulary(), corpus, seeded(corpus.seed, "words"))
-    return {
+    """Words of the vocabulary for each split, without those that are `kept_out` of it; none is in two splits.
+
+    Raises
+    ------
+    CorpusError
+        If none is left for a split.
+    """
+    dealt = deal(languages.vocabulary(corpus.language), corpus, seeded(corpus.seed, "words"))
+    others = {
         split: without_homophones(words, kept_out(split, keywords, corpus), corpus) for split, words in dealt.items()
     }
+    if empty := [split for split, words in others.items() if not words]:
+        raise CorpusError(
+            f"corpus.language: no other words of {corpus.language!r} are known for {empty[0]}; "
+            "record people's words instead (CORPUS=folder), with [corpus] sentences = 0"
+        )
+    return others
 
 
 def deal(names: Sequence[str], corpus: Corpus, generator: np.random.Generator) -> dict[str, list[str]]:
@@ -179,14 +195,15 @@ def _speak(script: Script, clips: Path, settings: Settings) -> None:
 
 
 def homophones(words: Sequence[str], vocabulary: Sequence[str], accents: Sequence[str], variant: str) -> set[str]:
-    """Those of the vocabulary that are one of the words, or sound like one in any of the accents."""
+    """Those of the vocabulary that are one of the words, or in any accent sound like one or can't be read."""
     speaker = espeak.ESpeak()
     folded = {word.casefold() for word in words}
     found = {word for word in vocabulary if word.casefold() in folded}
     for accent in accents:
         speaker.set_voice(accent, variant)
         sounds = {speaker.phonemes(word) for word in words}
-        found |= {word for word in vocabulary if speaker.phonemes(word) in sounds}
+        read = {word: speaker.phonemes(word) for word in vocabulary}
+        found |= {word for word, sound in read.items() if sound in sounds or languages.is_read_as_another(sound)}
     return found
 
 

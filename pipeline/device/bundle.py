@@ -50,7 +50,8 @@ def read_description(folder: Path) -> dict[str, Any]:
         raise BundleError(f"{path}: format {found}, and this version reads format {FORMAT}; make the bundle again")
     if wrong := [name for name, kind in _PARTS.items() if not isinstance(description.get(name), kind)]:
         raise BundleError(f"{path}: lacks {', '.join(wrong)}; {COPY_AGAIN}")
-    if fault := _fault(**{name: description[name] for name in ("labels", "thresholds", "files", "sha256")}):
+    named = {name: description[name] for name in ("labels", "thresholds", "files", "sha256")}
+    if fault := _fault(**named) or _fault_of_pronunciations(description.get("pronunciations", {})):
         raise BundleError(f"{path}: {fault}; {COPY_AGAIN}")
     try:
         for name in _SECTIONS:
@@ -74,6 +75,18 @@ def _fault(labels: list[Any], thresholds: dict[str, Any], files: dict[str, Any],
         return f"names a file outside the bundle, {outside[0]}"
     if unhashed := sorted({*files, LABELS, GOLDEN_SCORES} - sha256.keys()):
         return f"has no sha256 of {', '.join(unhashed)}"
+    return ""
+
+
+def _fault_of_pronunciations(pronunciations: Any) -> str:
+    """What is wrong with a table of words, accents and IPA; bundles of recordings, and older ones, have none."""
+    tables: list[Any] = list(pronunciations.values()) if isinstance(pronunciations, dict) else [None]
+    if not all(isinstance(table, dict) and table for table in tables):
+        return "pronunciations must be a table for each word"
+    if len({tuple(table) for table in tables}) > 1:
+        return "pronunciations must have the same accents for each word"
+    if not all(isinstance(text, str) and text.isprintable() for table in tables for text in table.values()):
+        return "pronunciations must be texts that can be printed"
     return ""
 
 

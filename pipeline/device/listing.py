@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
@@ -22,6 +23,17 @@ def as_line(detection: Detection, name: str = "") -> str:
 def printable(name: str) -> str:
     """A file's name on one line, whatever stands in it."""
     return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in name)
+
+
+def as_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows with their columns below each other, in a terminal's cells: some signs take two, accents put on none."""
+    widths = [max(map(_cells, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(text + " " * (w - _cells(text)) for text, w in zip(row, widths, strict=True)) for row in rows)
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def _cells(text: str) -> int:
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def as_json(heard: Heard) -> str:

@@ -63,12 +63,13 @@ def run(settings: Settings, corpus: Path, features: Path, quantize: Path, out: P
         context = multiprocessing.get_context("spawn")
         contents = in_fresh_process(context, BROKEN_OFF, _convert, quantize, normaliser, settings)
         contents[PHONE] = waveform.with_int8_weights(contents[PHONE_FLOAT])
-        about = _metadata(labels, manifest.read_about(corpus), settings)
+        about = manifest.read_about(corpus)
+        packed = _metadata(labels, about, settings)
         for name, content in contents.items():
             takes_sound = FILES[name].takes == WAVEFORM
-            (work / name).write_bytes(metadata.pack(content, about) if takes_sound else content)
+            (work / name).write_bytes(metadata.pack(content, packed) if takes_sound else content)
         shutil.copy(quantize / manifest.LABELS, work)
-        description = _describe(settings, labels, normaliser)
+        description = _describe(settings, labels, normaliser, about)
         _write_json(work / EXPORTED, description, indent=1)
         clips = _golden(corpus, work, description, settings)
         tolerance = {name: file.tolerance for name, file in FILES.items()}
@@ -105,10 +106,12 @@ def _metadata(labels: list[str], about: dict[str, Any], settings: Settings) -> M
     )
 
 
-def _describe(settings: Settings, labels: list[str], normaliser: Normaliser) -> dict[str, Any]:
+def _describe(settings: Settings, labels: list[str], normaliser: Normaliser, about: dict[str, Any]) -> dict[str, Any]:
     """What a reader of the files must know, and whatever else of it is in the settings stays there."""
     return {
         "labels": labels,
+        "language": about["language"],
+        "pronunciations": about["pronunciations"],
         "audio": settings.section("audio"),
         "features": settings.section("features"),
         "normaliser": {"mean": normaliser[0].tolist(), "std": normaliser[1].tolist()},
