@@ -116,11 +116,32 @@ def test_a_pronunciation_is_taken_as_it_is_given() -> None:
     assert again["sésame"]["fr"].ipa == "sezˈam"
 
 
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en-us", ("kettle", "don't", "play music")),
+        ("fr", ("l'été", "allume la musique")),
+        ("de", ("Musik an", "größer")),
+        ("ja", ("おんがく", "らんぷ")),
+        ("cmn", ("你好", "播放音乐")),
+        ("ru", ("лампа",)),
+    ],
+)
+def test_what_is_shown_as_phonemes_can_be_given_as_a_pronunciation(language: str, words: tuple[str, ...]) -> None:
+    accents = languages.of_language(language)[:1]
+    shown = pronunciation.look_up(settings(*words, language=language, accents=accents))
+    entries = [f"{word} [[{shown[word][accents[0]].phonemes}]]" for word in words]
+    given = pronunciation.look_up(settings(*entries, language=language, accents=accents))
+    assert {word: said[accents[0]].ipa for word, said in given.items()} == {
+        word: said[accents[0]].ipa for word, said in shown.items()
+    }
+
+
 def test_what_a_person_is_shown_before_the_voices_begin() -> None:
     made = settings("lamp", "play the music again", **US)  # type: ignore[arg-type]
     wide = pronunciation.with_window(made)
     assert list(pronunciation.lines(pronunciation.look_up(made), made))[1:] == [
-        "  lamp                  lˈæmp  [[l'amp]]",
+        "  lamp                  lˈæmp                    [[l'amp]]",
         "  play the music again  plˈeɪ ðə mjˈuːzɪk ɐɡˈɛn  [[pl'eI D@2 mj'u:zIk a#g'En]]",
     ]
     *_, last = pronunciation.lines(pronunciation.look_up(wide), wide)

@@ -175,7 +175,8 @@ class ESpeak:
     def knows(self, phonemes: str) -> bool:
         """Whether this voice has every phoneme of `[[...]]`: the library drops what follows one that it doesn't."""
         words = phonemes.removeprefix("[[").removesuffix("]]").split()
-        return all("".join(self.transcribe(f"[[{word}{_PAUSE}]]", ipa=False)).endswith(_PAUSE) for word in words)
+        heard = [[self.transcribe(f"[[{word}{end}]]", ipa=False) for end in ("", _PAUSE)] for word in words]
+        return all(without != with_pause for without, with_pause in heard)
 
     def _synthesise(self, text: str, more: int = 0) -> None:
         self._heard.clear()

@@ -17,6 +17,7 @@ from pipeline.corpora import espeak, languages, phonetics, voices
 from pipeline.corpora.manifest import TRAINING
 from pipeline.corpora.noise import seeded
 from pipeline.corpora.process import in_fresh_process
+from pipeline.device.listing import as_table
 from pipeline.errors import CorpusError
 
 SHORT_SOUNDS = 2.0  # a word of one sound is in nearly all talk
@@ -98,10 +99,9 @@ def with_window(settings: Settings) -> Settings:
 def lines(said: SpokenWords, settings: Settings) -> Iterator[str]:
     """What a person must know before the voices begin: how each word will be said, and the window if it isn't usual."""
     accent = next(iter(next(iter(said.values()))))
-    width = max(map(len, said))
     yield f"as {accent} says them; where one is wrong, write it with eSpeak NG's phonemes, as lamp [[l'amp]]:"
-    for word, spoken in said.items():
-        yield f"  {word:{width}}  {spoken[accent].ipa}  [[{spoken[accent].phonemes}]]"
+    rows = [(f"  {word}", spoken[accent].ipa, f"[[{spoken[accent].phonemes}]]") for word, spoken in said.items()]
+    yield from as_table(rows).splitlines()
     usual_ms, clip_ms = type(settings.audio)().clip_ms, settings.audio.clip_ms
     if clip_ms > usual_ms:
         longest = max(said, key=lambda word: _length_ms(said[word]))
