@@ -193,9 +193,13 @@ def test_words_that_only_some_accents_tell_apart_are_warned_of() -> None:
     assert warning.startswith("'cot' and 'caught' sound alike (")
 
 
-def test_a_single_sound_is_warned_of() -> None:
-    (warning,) = check("oh [[o:::]]", min_clip_ms=50, **US)  # type: ignore[arg-type]
-    assert warning == "'oh' is a single sound, and will be heard in much that is no word; choose a longer one"
+def test_words_of_few_sounds_are_warned_of() -> None:
+    remedy = "which are in much that people say; choose a word of two syllables or more"
+    assert check("oh [[o:::]]", "up", "yes", min_clip_ms=50, **US) == [  # type: ignore[arg-type]
+        f"'oh' has 1 sound only, {remedy}",
+        f"'up' has 2 sounds only, {remedy}",
+    ]
+    assert check(**US) == []  # type: ignore[arg-type]  # the ten words of the protocol
 
 
 # --- near words ---

@@ -20,7 +20,7 @@ from pipeline.corpora.process import in_fresh_process
 from pipeline.device.listing import as_table
 from pipeline.errors import CorpusError
 
-SHORT_SOUNDS = 2.0  # a word of one sound is in nearly all talk
+FEW_SOUNDS = 3  # with fewer a word is in much of what people say; a diphthong counts as two
 SLOWEST = sum(voices.ALONE_WPM) / 2 / voices.ALONE_WPM[0]  # how much longer than usual the slowest take is
 WINDOW_STEP_MS = 100
 LONGEST_WINDOW_MS = 3_000
@@ -134,9 +134,11 @@ def check(said: SpokenWords, settings: Settings) -> list[str]:
                 f"{word!r} lasts about {length_ms:.0f} ms, a window {clip_ms} ms: only its loudest part is learnt; "
                 "choose a shorter word or raise audio.clip_ms"
             )
-        if min(len(phonetics.sounds(one.ipa)) for one in spoken.values()) < SHORT_SOUNDS:
+        sounds = min(len(phonetics.sounds(one.ipa)) for one in spoken.values())
+        if sounds < FEW_SOUNDS and word in settings.corpus.words:  # the protocol's words are as they are
             warnings.append(
-                f"{word!r} is a single sound, and will be heard in much that is no word; choose a longer one"
+                f"{word!r} has {sounds} sound{'s' * (sounds > 1)} only, which are in much that people say; "
+                "choose a word of two syllables or more"
             )
     return warnings + _check_pairs({word: [one.ipa for one in spoken.values()] for word, spoken in said.items()})
 
