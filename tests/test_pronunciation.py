@@ -170,7 +170,8 @@ def test_the_window_is_as_wide_as_the_longest_word_said_slowly_and_never_below_t
         (("lamp [[l'a€mp]]",), "en", r"lamp \[\[l'a€mp\]\]: the voice en-us knows no phoneme after"),
         (("lamp [[日]]",), "en", r"lamp \[\[日\]\]: the voice en-us knows no phoneme after ''; write it with those"),
         (("電気",), "ja", r"the voice ja can't read '電気', but says \(en\).*; write it in letters of"),
-        (("лампа",), "fr", r"the voice fr can't read 'лампа', but says"),
+        (("лампа",), "fr", r"voices of 'fr' can't read 'л' in 'лампа'; write it in"),
+        (("日本",), "de", r"voices of 'de' can't read '日' in '日本'; write it in"),
         (("lamp",), "ru", r"the voice ru can't read 'lamp', but says \(en\)lˈamp\(ru\)"),
         (("…",), "fr", r"'…' has no letter to say; write the word as it is spoken"),
     ],
@@ -180,6 +181,11 @@ def test_words_that_can_not_be_said_or_told_apart(words: tuple[str, ...], langua
     with pytest.raises(CorpusError, match=rf"^corpus\.keywords: .*{message}") as refused:
         check(*words, language=language, accents=accents)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(("word", "language"), [("lampa", "sr"), ("лампа", "sr"), ("Ελλάδα", "el"), ("ランプ", "ja")])
+def test_words_in_letters_of_the_language_are_taken(word: str, language: str) -> None:
+    assert check(word, language=language) == []
 
 
 def test_words_that_sound_alike_are_warned_of_and_others_are_not() -> None:
@@ -199,7 +205,7 @@ def test_words_of_few_sounds_are_warned_of() -> None:
         f"'oh' has 1 sound only, {remedy}",
         f"'up' has 2 sounds only, {remedy}",
     ]
-    assert check(**US) == []  # type: ignore[arg-type]  # the ten words of the protocol
+    assert check() == []  # the ten words of the protocol, in all accents
 
 
 # --- near words ---

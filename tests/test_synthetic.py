@@ -140,7 +140,7 @@ def test_an_interrupted_run_is_taken_up(found: Found, folder: Path, tmp_path: Pa
         (("!!!",), r"'!!!' has no letter to say"),
         (("😀",), r"has no letter to say"),
         (("yes", "ꜳ"), r"eSpeak NG says 'ꜳ' in \d+ ms, corpus.min_clip_ms is 200; write it as it is spoken"),
-        (("日本",), r"English voices can't read '日' in '日本'; write it in letters of that language"),
+        (("日本",), r"voices of 'en' can't read '日' in '日本'; write it in letters of that language"),
     ],
 )
 def test_a_word_that_can_not_be_said(keywords: tuple[str, ...], message: str, tmp_path: Path) -> None:

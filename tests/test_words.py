@@ -29,8 +29,8 @@ def run(*arguments: object, **environment: str) -> Result:
 
 
 def tiny(folder: Path, corpus: str) -> Path:
-    """The tiny settings with another corpus."""
-    rest = (ROOT / "params" / "tiny.toml").read_text().partition("[features]")[2]
+    """The tiny settings with another corpus, and trained so little that nothing is recognised."""
+    rest = (ROOT / "params" / "tiny.toml").read_text().partition("[features]")[2].replace("epochs = 20", "epochs = 2")
     path = folder / "settings.toml"
     path.write_text(f"{corpus}\n[features]{rest}")
     return path
@@ -41,14 +41,14 @@ def tiny(folder: Path, corpus: str) -> Path:
 
 @pytest.mark.slow
 def test_from_english_words_and_a_phrase_to_a_bundle(tmp_path: Path) -> None:
-    words = ["lamp", 'don\'t "stop"', "naïve [[naI'i:v]]", "$(touch pwned); ls"]
+    words = ["lamp", 'say "yes"', "naïve [[naI'i:v]]", "`>pwned`"]
     corpus = '[corpus]\naccents = ["en-us", "en-gb-scotland"]\nvariants = 6\ntakes = 3\nsentences = 30\n'
     made = run_make(tmp_path / "build", WORDS=", ".join(words), PARAMS=str(tiny(tmp_path, corpus)))
     assert made.returncode == 0, made.stdout + made.stderr
     assert not list(ROOT.glob("pwned"))
     assert re.search(r"^  naïve +naɪˈiːv +\[\[naI'i:v\]\]$", made.stderr, re.MULTILINE)
     assert "25 % of training's other words are keywords with a sound or two changed" in made.stderr
-    description = check(tmp_path / "build", ["lamp", 'don\'t "stop"', "naïve", "$(touch pwned); ls"])
+    description = check(tmp_path / "build", ["lamp", 'say "yes"', "naïve", "`>pwned`"])
     assert description["language"] == "en"
     assert description["pronunciations"]["naïve"] == {"en-us": "naɪˈiːv", "en-gb-scotland": "naɪˈiːv"}
     assert description["audio"]["clip_ms"] > 1_000

@@ -75,6 +75,16 @@ def little_words(language: str) -> tuple[str, ...]:
     return ENGLISH_LITTLE if _is_english(language) else NUMBERS
 
 
+def is_written_in_latin(language: str) -> bool:
+    """Whether a language has Latin letters, as far as its names tell."""
+    letters = "".join(_words_of_names(language)) if not _is_english(language) else "a"
+    return sum(map(is_latin, letters)) > len(letters) / 2
+
+
+def is_latin(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith("LATIN")
+
+
 def is_read_as_another(phonemes: str) -> bool:
     """Whether eSpeak NG falls back on another language for letters that it can't read, and often only names these."""
     return "(" in phonemes  # it writes (en)lamp(ru)

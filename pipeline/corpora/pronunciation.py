@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -168,9 +167,9 @@ def _refuse_unreadable(word: str, spoken: Mapping[str, Spoken], language: str) -
     if not any(character.isalnum() for character in word):
         raise CorpusError(f"corpus.keywords: {word!r} has no letter to say; write the word as it is spoken")
     remedy = "write it in letters of that language, or say how: lamp [[l'amp]]; or set corpus.language"
-    foreign = [c for c in word if c.isalpha() and not unicodedata.name(c, "").startswith("LATIN")]
-    if language.lower().startswith("en") and foreign:  # these voices name foreign letters without a sign of it
-        raise CorpusError(f"corpus.keywords: English voices can't read {foreign[0]!r} in {word!r}; {remedy}")
+    foreign = [letter for letter in word if letter.isalpha() and not languages.is_latin(letter)]
+    if foreign and languages.is_written_in_latin(language):  # some of these voices name other letters without a sign
+        raise CorpusError(f"corpus.keywords: voices of {language!r} can't read {foreign[0]!r} in {word!r}; {remedy}")
     for accent, said in spoken.items():
         if languages.is_read_as_another(said.ipa):
             raise CorpusError(f"corpus.keywords: the voice {accent} can't read {word!r}, but says {said.ipa}; {remedy}")
