@@ -71,7 +71,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--params", type=PATH, envvar="PARAMS", show_envvar=True, help="Settings file, see params/.")
     @click.option("--corpus-kind", envvar="CORPUS", show_envvar=True, help="synthetic, speech_commands or folder.")
     @click.option("--source", type=PATH, envvar="SOURCE", show_envvar=True, help="Folder of recordings.")
-    @click.option("--words", envvar="WORDS", show_envvar=True, help="Keywords, with commas between them.")
+    @click.option("--words", envvar="WORDS", show_envvar=True, help="Keywords, commas between; how: lamp [[l'amp]].")
     @click.option("--negative", type=PATH, envvar="NEGATIVE", show_envvar=True, help="Recordings without keywords.")
     @functools.wraps(command)
     def wrapped(

@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_list_is_one_line(words: str, corpus: str, message:
 @pytest.mark.parametrize(
     ("words", "corpus", "audio", "clip_ms"),
     [
-        ("lamp, play the music again", "", "", 2_300),
+        ("lamp, play the music again", "", "", 2_100),
         ("lamp, play the music again", "", "[audio]\nclip_ms = 1200\n", 1_200),
         ("lamp", "", "", 1_000),
         ("lamp, play the music again", 'kind = "speech_commands"', "", 1_000),

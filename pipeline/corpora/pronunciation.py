@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import logging
+import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from pipeline.errors import CorpusError
 
 FEW_SOUNDS = 3  # with fewer a word is in much of what people say; a diphthong counts as two
 SLOWEST = sum(voices.ALONE_WPM) / 2 / voices.ALONE_WPM[0]  # how much longer than usual the slowest take is
+VOICES_TIMED = 9  # some are slower than others
 WINDOW_STEP_MS = 100
 LONGEST_WINDOW_MS = 3_000
 
@@ -29,20 +30,21 @@ LEAST_CHANGE, MOST_CHANGE = 0.4, 2.0  # in sounds; nearer ones another speaker m
 _TRIALS = 400
 _LEAST_COUNT = 3  # a phoneme that is rarer in the vocabulary is not the language's own
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True)
 class Spoken:
-    """A keyword as one accent says it: in IPA, in eSpeak NG's own notation, and for how long at the usual tempo."""
+    """How a keyword is said.
 
-    ipa: str
+    `ipa` is by accent. `phonemes`, in eSpeak NG's own notation, and `length_ms`, the median of a few voices at the
+    usual tempo, are those of the first accent.
+    """
+
+    ipa: dict[str, str]
     phonemes: str
     length_ms: float
 
 
 Spelling = Mapping[str, str]  # keyword → what eSpeak NG is given, the word itself or phonemes in [[ ]]
-SpokenWords = dict[str, dict[str, Spoken]]  # keyword → accent → how it is said there
 
 
 def spelling(corpus: Corpus) -> dict[str, str]:
@@ -50,7 +52,7 @@ def spelling(corpus: Corpus) -> dict[str, str]:
     return {word: corpus.pronunciations.get(word, word) for word in corpus.words or TEN_WORDS}
 
 
-def look_up(settings: Settings) -> SpokenWords:
+def look_up(settings: Settings) -> dict[str, Spoken]:
     """How each keyword is said in each accent; a process of its own asks eSpeak NG.
 
     Raises
@@ -61,15 +63,15 @@ def look_up(settings: Settings) -> SpokenWords:
         If eSpeak NG isn't installed.
     """
     corpus = settings.corpus
-    accents, variant = languages.accents(corpus), voices.cast(corpus)[TRAINING][0]
-    return in_fresh_process(voices.clean_context(), voices.BROKEN_OFF, _look_up, spelling(corpus), accents, variant)
+    accents, variants = languages.accents(corpus), voices.cast(corpus)[TRAINING][:VOICES_TIMED]
+    return in_fresh_process(voices.clean_context(), voices.BROKEN_OFF, _look_up, spelling(corpus), accents, variants)
 
 
-def _look_up(spelling: Spelling, accents: Sequence[str], variant: str) -> SpokenWords:
+def _look_up(spelling: Spelling, accents: Sequence[str], variants: Sequence[str]) -> dict[str, Spoken]:
     speaker = espeak.ESpeak()
-    said: SpokenWords = {word: {} for word in spelling}
+    ipa: dict[str, dict[str, str]] = {word: {} for word in spelling}
     for accent in accents:
-        speaker.set_voice(accent, variant)
+        speaker.set_voice(accent, variants[0])
         for word, text in spelling.items():
             if text.startswith("[[") and not speaker.knows(text):
                 known = "".join(speaker.transcribe(text, ipa=False))
@@ -77,11 +79,16 @@ def _look_up(spelling: Spelling, accents: Sequence[str], variant: str) -> Spoken
                     f"corpus.keywords: {word} {text}: the voice {accent} knows no phoneme after {known!r}; "
                     "write it with those that are shown for other words"
                 )
+            ipa[word][accent] = "".join(speaker.transcribe(text))
+    speaker.set_voice(accents[0], variants[0])
+    phonemes = {word: "".join(speaker.transcribe(text, ipa=False)) for word, text in spelling.items()}
+    lengths_ms: dict[str, list[float]] = {word: [] for word in spelling}
+    for variant in variants:
+        speaker.set_voice(accents[0], variant)
+        for word, text in spelling.items():
             sound = speaker.say(text, rate_wpm=sum(voices.ALONE_WPM) // 2, pitch=50, pitch_range=50)
-            length_ms = 1000 * len(voices.trim(sound, speaker.sample_rate_hz)) / speaker.sample_rate_hz
-            ipa, phonemes = ("".join(speaker.transcribe(text, ipa=ipa)) for ipa in (True, False))
-            said[word][accent] = Spoken(ipa, phonemes, length_ms)
-    return said
+            lengths_ms[word].append(1000 * len(voices.trim(sound, speaker.sample_rate_hz)) / speaker.sample_rate_hz)
+    return {word: Spoken(ipa[word], phonemes[word], statistics.median(lengths_ms[word])) for word in spelling}
 
 
 def with_window(settings: Settings) -> Settings:
@@ -89,28 +96,28 @@ def with_window(settings: Settings) -> Settings:
 
     A word that is longer than the widest window allowed is left to the warning of `check`.
     """
-    longest_ms = max(_length_ms(spoken) for spoken in look_up(settings).values()) * SLOWEST
+    longest_ms = max(spoken.length_ms for spoken in look_up(settings).values()) * SLOWEST
     steps = -(-min(longest_ms, LONGEST_WINDOW_MS) // WINDOW_STEP_MS)
     clip_ms = max(settings.audio.clip_ms, int(steps) * WINDOW_STEP_MS)
     return dataclasses.replace(settings, audio=dataclasses.replace(settings.audio, clip_ms=clip_ms))
 
 
-def lines(said: SpokenWords, settings: Settings) -> Iterator[str]:
+def lines(said: dict[str, Spoken], settings: Settings) -> Iterator[str]:
     """What a person must know before the voices begin: how each word will be said, and the window if it isn't usual."""
-    accent = next(iter(next(iter(said.values()))))
+    accent = languages.accents(settings.corpus)[0]
     yield f"as {accent} says them; where one is wrong, write it with eSpeak NG's phonemes, as lamp [[l'amp]]:"
-    rows = [(f"  {word}", spoken[accent].ipa, f"[[{spoken[accent].phonemes}]]") for word, spoken in said.items()]
+    rows = [(f"  {word}", spoken.ipa[accent], f"[[{spoken.phonemes}]]") for word, spoken in said.items()]
     yield from as_table(rows).splitlines()
     usual_ms, clip_ms = type(settings.audio)().clip_ms, settings.audio.clip_ms
     if clip_ms > usual_ms:
-        longest = max(said, key=lambda word: _length_ms(said[word]))
+        longest = max(said, key=lambda word: said[word].length_ms)
         yield (
             f"audio.clip_ms: a window of {clip_ms} ms instead of {usual_ms}, for {longest!r}, "
-            f"which lasts about {_length_ms(said[longest]):.0f} ms and more when it is said slowly"
+            f"which lasts about {said[longest].length_ms:.0f} ms and more when it is said slowly"
         )
 
 
-def check(said: SpokenWords, settings: Settings) -> list[str]:
+def check(said: dict[str, Spoken], settings: Settings) -> list[str]:
     """Refuse keywords that can't be said or told apart; warn of those that are too short, too long, or alike.
 
     Raises
@@ -124,7 +131,7 @@ def check(said: SpokenWords, settings: Settings) -> list[str]:
     min_ms, clip_ms = settings.corpus.min_clip_ms, settings.audio.clip_ms
     warnings = []
     for word, spoken in said.items():
-        length_ms = _length_ms(spoken)
+        length_ms = spoken.length_ms
         if length_ms < max(min_ms, 1):
             told = f"eSpeak NG says {word!r} in {length_ms:.0f} ms, corpus.min_clip_ms is {min_ms}"
             raise CorpusError(f"corpus.keywords: {told}; write it as it is spoken, or choose a longer word")
@@ -133,13 +140,13 @@ def check(said: SpokenWords, settings: Settings) -> list[str]:
                 f"{word!r} lasts about {length_ms:.0f} ms, a window {clip_ms} ms: only its loudest part is learnt; "
                 "choose a shorter word or raise audio.clip_ms"
             )
-        sounds = min(len(phonetics.sounds(one.ipa)) for one in spoken.values())
+        sounds = min(len(phonetics.sounds(ipa)) for ipa in spoken.ipa.values())
         if sounds < FEW_SOUNDS and word in settings.corpus.words:  # the protocol's words are as they are
             warnings.append(
                 f"{word!r} has {sounds} sound{'s' * (sounds > 1)} only, which are in much that people say; "
                 "choose a word of two syllables or more"
             )
-    return warnings + _check_pairs({word: [one.ipa for one in spoken.values()] for word, spoken in said.items()})
+    return warnings + _check_pairs({word: list(spoken.ipa.values()) for word, spoken in said.items()})
 
 
 def _check_pairs(ipa: Mapping[str, Sequence[str]]) -> list[str]:
@@ -157,12 +164,7 @@ def _check_pairs(ipa: Mapping[str, Sequence[str]]) -> list[str]:
     return warnings
 
 
-def _length_ms(spoken: Mapping[str, Spoken]) -> float:
-    """How long the first accent takes."""
-    return next(iter(spoken.values())).length_ms
-
-
-def _refuse_unreadable(word: str, spoken: Mapping[str, Spoken], language: str) -> None:
+def _refuse_unreadable(word: str, spoken: Spoken, language: str) -> None:
     """Refuse what eSpeak NG would not say but describe, such as “grinning face” or “Chinese letter”."""
     if not any(character.isalnum() for character in word):
         raise CorpusError(f"corpus.keywords: {word!r} has no letter to say; write the word as it is spoken")
@@ -170,9 +172,9 @@ def _refuse_unreadable(word: str, spoken: Mapping[str, Spoken], language: str) -
     foreign = [letter for letter in word if letter.isalpha() and not languages.is_latin(letter)]
     if foreign and languages.is_written_in_latin(language):  # some of these voices name other letters without a sign
         raise CorpusError(f"corpus.keywords: voices of {language!r} can't read {foreign[0]!r} in {word!r}; {remedy}")
-    for accent, said in spoken.items():
-        if languages.is_read_as_another(said.ipa):
-            raise CorpusError(f"corpus.keywords: the voice {accent} can't read {word!r}, but says {said.ipa}; {remedy}")
+    for accent, ipa in spoken.ipa.items():
+        if languages.is_read_as_another(ipa):
+            raise CorpusError(f"corpus.keywords: the voice {accent} can't read {word!r}, but says {ipa}; {remedy}")
 
 
 # --- near words ---

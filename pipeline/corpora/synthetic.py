@@ -65,7 +65,7 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
         for script in scripts
         for line in script.lines
     ]
-    ipa = {word: {accent: one.ipa for accent, one in spoken.items()} for word, spoken in said.items()}
+    ipa = {word: spoken.ipa for word, spoken in said.items()}
     return Found(
         tuple(said), candidates, voices.LICENCE, split_by="voice", warnings=warnings, language=corpus.language,
         pronunciations=ipa,
