@@ -92,7 +92,7 @@ $(PAGE)/ready: web/package-lock.json
 	touch $@
 
 test: $(READY)                      ## Test the project; what this machine lacks is skipped and named
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 bench: $(READY)                     ## Speed, as ratios within one run; SOURCE: your clips instead of made ones
 	$(VENV)/bin/python benchmarks/features.py
