@@ -363,6 +363,34 @@ def test_an_epoch_holds_every_example_once_with_its_label() -> None:
     assert y.argmax(axis=1).tolist() == [n % LABELS for n in order]
 
 
+def test_rows_that_every_epoch_has_come_with_others_that_are_drawn_anew() -> None:
+    x, labels = clips(20), np.arange(20, dtype=np.int32) % LABELS
+    settings = Train(batch_clips=6, **UNCHANGED, mask_frames=0, mask_coefficients=0)
+    data = batches.training(
+        shards_of(x), labels, MEAN, classes=LABELS, settings=settings, features=FEATURES,
+        every=np.arange(17, 20), others=7,
+    )  # fmt: skip
+    epochs = []
+    for _ in range(2):
+        seen, y = (np.concatenate(parts) for parts in zip(*data.as_numpy_iterator(), strict=True))
+        rows = [int(np.flatnonzero((x == row).all(axis=(1, 2)))[0]) for row in seen]
+        assert y.argmax(axis=1).tolist() == [n % LABELS for n in rows]
+        assert len(set(rows)) == len(rows) == 10
+        assert set(rows) >= {17, 18, 19}
+        assert rows != sorted(rows)  # the takes are not all in one batch
+        epochs.append(set(rows))
+    assert epochs[0] != epochs[1]
+    assert int(data.cardinality()) == 2
+
+
+def test_more_others_than_there_are_come_more_than_once() -> None:
+    x, labels = clips(4), np.arange(4, dtype=np.int32) % LABELS
+    data = batches.training(
+        [x], labels, MEAN, classes=LABELS, settings=Train(), features=FEATURES, every=np.arange(2, 4), others=6
+    )
+    assert [len(y) for _, y in data.as_numpy_iterator()] == [8]
+
+
 def test_a_resumed_run_sees_the_same_epoch() -> None:
     settings = Train(batch_clips=6)
     for (x, _), (again, _) in zip(epoch(settings, 0, epochs=2), epoch(settings, 1), strict=True):

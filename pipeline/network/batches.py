@@ -24,7 +24,9 @@ def training(
     classes: int,
     settings: Train,
     features: Features,
-    first_epoch: int,
+    first_epoch: int = 0,
+    every: NDArray[np.int64] | None = None,
+    others: int = 0,
 ) -> tf.data.Dataset:
     """Batches of one epoch, then of the next each time the dataset is gone through again.
 
@@ -38,6 +40,8 @@ def training(
         `(n_mfcc,)`, put in the place of what is hidden.
     first_epoch
         Number of the epoch to begin with: the order of examples depends on it and on the seed alone.
+    every
+        Numbers of the rows that each epoch has; besides these it has so many `others`, drawn anew. None: all rows.
     """
     epochs = iter(range(first_epoch, settings.epochs))
     voices = warp.voices(settings.warp_percent, features)
@@ -49,14 +53,21 @@ def training(
             batch = warp.another_tempo(batch, settings.stretch_percent, generator)
         return _hide(batch, mean, settings, generator)
 
+    always = np.arange(len(labels)) if every is None else every
+    rest = np.setdiff1d(np.arange(len(labels)), always)
+
+    def rows_of_epoch(generator: Generator) -> NDArray[np.int64]:
+        drawn = generator.choice(rest, others, replace=len(rest) < others) if others else rest[:0]
+        return np.concatenate([always, drawn])[generator.permutation(len(always) + len(drawn))]
+
     def batches() -> Iterator[Batch]:
         generator = np.random.default_rng([settings.seed, next(epochs)])
-        order = generator.permutation(len(labels))
+        order = rows_of_epoch(generator)
         for start in range(0, len(order), settings.batch_clips):
             rows = order[start : start + settings.batch_clips]
             yield changed(gather(mfcc, rows), generator), np.eye(classes, dtype=np.float32)[labels[rows]]
 
-    count = math.ceil(len(labels) / settings.batch_clips)
+    count = math.ceil((len(always) + others) / settings.batch_clips)
     return _dataset(batches, mfcc[0].shape[1:], classes, count).prefetch(4)
 
 

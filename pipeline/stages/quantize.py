@@ -7,7 +7,6 @@ import json
 import logging
 import math
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy as np
 from pipeline import receipt
 from pipeline.config import MIN_CALIBRATION_CLIPS, Settings
 from pipeline.corpora import manifest, shards
-from pipeline.network import batches, calibrate, compress, model
+from pipeline.network import batches, calibrate, compress, model, tuning
 from pipeline.network.engine import tf_keras
 
 MODEL = "model.keras"
@@ -69,20 +68,18 @@ def _calibrate(training: shards.Shards, clips: list[manifest.Clip], work: Path, 
 def _compress(trained: tf_keras.Model, training: shards.Shards, features: Path, settings: Settings) -> tf_keras.Model:
     """Prune, then cluster, training on after each on the same examples."""
     quantize = settings.quantize
-    tuning = dataclasses.replace(settings.train, epochs=quantize.epochs, seed=quantize.seed)
+    after = dataclasses.replace(
+        settings.train, epochs=quantize.epochs, seed=quantize.seed, learning_rate=quantize.learning_rate
+    )
     mean, _ = shards.read_normaliser(features)
-    steps = math.ceil(len(training.index) / tuning.batch_clips)
+    steps = math.ceil(len(training.index) / after.batch_clips)
 
     def fit(network: tf_keras.Model, callbacks: list[tf_keras.callbacks.Callback]) -> None:
         labels, classes = training.index[:, shards.LABEL], trained.output_shape[-1]
         examples = batches.training(
-            training.mfcc, labels, mean, classes=classes, settings=tuning, features=settings.features, first_epoch=0
+            training.mfcc, labels, mean, classes=classes, settings=after, features=settings.features
         )
-        rate = tf_keras.optimizers.schedules.CosineDecay(quantize.learning_rate, steps * tuning.epochs, alpha=0.01)
-        loss = tf_keras.losses.CategoricalCrossentropy(label_smoothing=tuning.label_smoothing)
-        network.compile(tf_keras.optimizers.Adam(rate), loss, ["accuracy"], jit_compile=False)
-        verbose = 1 if sys.stdout.isatty() else 2
-        network.fit(examples, epochs=tuning.epochs, callbacks=callbacks, verbose=verbose)
+        tuning.train_on(network, examples, after, callbacks=callbacks)
 
-    pruned = compress.prune(trained, fit, sparsity=quantize.sparsity_percent / 100, steps=steps * tuning.epochs)
+    pruned = compress.prune(trained, fit, sparsity=quantize.sparsity_percent / 100, steps=steps * after.epochs)
     return compress.share_weights(pruned, fit, clusters=quantize.clusters)
