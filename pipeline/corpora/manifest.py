@@ -10,10 +10,10 @@ from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import BACKGROUND_NOISE, SILENCE, TALK, UNKNOWN, Audio
+from pipeline.config import BACKGROUND_NOISE, SILENCE, TALK, UNKNOWN, Audio, Settings
 from pipeline.device import audio
 from pipeline.device.audio import Samples
-from pipeline.errors import CorpusError
+from pipeline.errors import AudioError, CorpusError
 
 CLIPS = "corpus.csv"
 LABELS = "labels.txt"
@@ -27,6 +27,7 @@ TRAINING, VALIDATION, TESTING = "training", "validation", "testing"
 SPLITS = (TRAINING, VALIDATION, TESTING)
 OFFICIAL = "official_testing"  # the published test archive of Speech Commands, where it is at hand
 OTHERS = "others"  # to measure on only: testing clips of other words that weren't drawn, noise that no training has
+LEFT_OUT = "left_out"  # to measure on only: takes of who a recogniser is personalised for
 
 
 @dataclass(frozen=True, order=True)
@@ -78,6 +79,27 @@ class Found:
     warnings: list[str] = field(default_factory=list)
     language: str = ""  # of synthetic keywords, as eSpeak NG names it
     pronunciations: dict[str, dict[str, str]] = field(default_factory=dict)  # theirs: word → accent → IPA
+
+
+def look_at(candidate: Candidate, keywords: Sequence[str], folder: Path, settings: Settings) -> Clip | Rejected:
+    """Decode a candidate: a clip of the corpus in `folder`, or the reason why it can't be used."""
+    try:
+        audio.read(candidate.path, settings.audio.sample_rate_hz, settings.corpus.min_clip_ms)
+    except AudioError as error:
+        return rejection(candidate.path, error)
+    known = candidate.word in keywords or candidate.word in (SILENCE, TALK, BACKGROUND_NOISE)
+    label = candidate.word if known else UNKNOWN
+    return clip_of(candidate.path, label, candidate.word, candidate.speaker, candidate.split, candidate.source, folder)
+
+
+def rejection(path: Path, error: AudioError) -> Rejected:
+    return Rejected(str(path), str(error).removeprefix(f"{path}: "))
+
+
+def clip_of(path: Path, label: str, word: str, speaker: str, split: str, source: str, folder: Path) -> Clip:
+    """A sound file as a clip of the corpus in `folder`, with the digest of its content."""
+    inside = path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path.absolute())
+    return Clip(inside, label, speaker, split, source, word, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def labels(keywords: Sequence[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 import math
 import shutil
@@ -76,7 +75,9 @@ def _look_into(
 ) -> tuple[list[Clip], list[Rejected]]:
     """Decode every candidate: a clip with the digest of its content, or the reason why it can't be used."""
     parallel = joblib.Parallel(n_jobs=-1, prefer="threads", return_as="generator")
-    results = parallel(joblib.delayed(_look_at)(candidate, keywords, work, settings) for candidate in candidates)
+    results = parallel(
+        joblib.delayed(manifest.look_at)(candidate, keywords, work, settings) for candidate in candidates
+    )
     looked_at = list(track(results, "reading", total=len(candidates), console=Console(stderr=True)))
     clips = [result for result in looked_at if isinstance(result, Clip)]
     return clips, [result for result in looked_at if isinstance(result, Rejected)]
@@ -90,27 +91,8 @@ def _look_into_noise(recordings: Sequence[Path], settings: Settings) -> tuple[li
             audio.read(path, settings.audio.sample_rate_hz, settings.audio.clip_ms)
             usable.append(path)
         except AudioError as error:
-            rejected.append(_rejected(path, error))
+            rejected.append(manifest.rejection(path, error))
     return usable, rejected
-
-
-def _rejected(path: Path, error: AudioError) -> Rejected:
-    return Rejected(str(path), str(error).removeprefix(f"{path}: "))
-
-
-def _look_at(candidate: Candidate, keywords: Sequence[str], work: Path, settings: Settings) -> Clip | Rejected:
-    try:
-        audio.read(candidate.path, settings.audio.sample_rate_hz, settings.corpus.min_clip_ms)
-    except AudioError as error:
-        return _rejected(candidate.path, error)
-    known = candidate.word in keywords or candidate.word in (SILENCE, TALK)
-    label = candidate.word if known else UNKNOWN
-    return _clip(candidate.path, label, candidate.word, candidate.speaker, candidate.split, candidate.source, work)
-
-
-def _clip(path: Path, label: str, word: str, speaker: str, split: str, source: str, work: Path) -> Clip:
-    inside = path.relative_to(work).as_posix() if path.is_relative_to(work) else str(path.absolute())
-    return Clip(inside, label, speaker, split, source, word, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def _refuse_too_many(rejected: Sequence[Rejected], candidates: int, settings: Settings, work: Path) -> None:
@@ -169,13 +151,14 @@ def _noise_and_silence(recordings: Sequence[Path], clips: Sequence[Clip], work: 
     made = []
     for split in manifest.SPLITS:
         made += [
-            _clip(path, BACKGROUND_NOISE, BACKGROUND_NOISE, path.stem, split, "noise", work) for path in pieces[split]
+            manifest.clip_of(path, BACKGROUND_NOISE, BACKGROUND_NOISE, path.stem, split, "noise", work)
+            for path in pieces[split]
         ]
         missing = _share(clips, split, "silence", settings) - _count(clips, split, SILENCE)
         silence = noise.silence_clips(max(missing, 0), pieces[split], work, split, settings)
-        made += [_clip(path, SILENCE, SILENCE, "noise", split, "noise", work) for path in silence]
+        made += [manifest.clip_of(path, SILENCE, SILENCE, "noise", split, "noise", work) for path in silence]
     for kind, paths in noise.never_trained_on(work, settings).items():
-        made += [_clip(path, SILENCE, kind, "noise", manifest.OTHERS, "noise", work) for path in paths]
+        made += [manifest.clip_of(path, SILENCE, kind, "noise", manifest.OTHERS, "noise", work) for path in paths]
     return made
 
 
