@@ -1,7 +1,7 @@
 # From words to a recogniser: `make help` lists what there is. Works with GNU make 3.81 and later.
 
 PYTHON ?= python3
-BUILD  ?= build/$(if $(CORPUS),$(CORPUS),synthetic)
+BUILD  ?= $(if $(BUNDLE),$(BASE)_personal,build/$(if $(CORPUS),$(CORPUS),synthetic))
 
 # These reach Python through the environment, never through a recipe: a word with a quote must not become shell.
 override CORPUS := $(value CORPUS)
@@ -9,7 +9,17 @@ override SOURCE := $(value SOURCE)
 override WORDS  := $(value WORDS)
 override PARAMS := $(value PARAMS)
 override NEGATIVE := $(value NEGATIVE)
-export CORPUS SOURCE WORDS PARAMS NEGATIVE
+override BUNDLE := $(value BUNDLE)
+export CORPUS SOURCE WORDS PARAMS NEGATIVE BUNDLE
+
+# The build that a bundle lies in, for one that goes on from it.
+BASE := $(patsubst %/,%,$(dir $(patsubst %/,%,$(BUNDLE))))
+ifneq ($(filter-out 0 1,$(words $(BUNDLE))),)
+$(error BUNDLE must be one path without spaces, and is '$(BUNDLE)')
+endif
+ifeq ($(BUNDLE)$(filter-out personalise,$(or $(MAKECMDGOALS),report)),)
+$(error make personalise wants BUNDLE=build/x/bundle, and SOURCE=folder of takes)
+endif
 
 ifneq ($(words $(BUILD)),1)
 $(error BUILD must be one path without spaces, and is '$(BUILD)')
@@ -29,7 +39,7 @@ STAGES  := corpus features train quantize export tune evaluate bundle report
 made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
 read = $(foreach section,$(1),$(SET)/$(section).json)
 
-.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes bench-listening bench-peers bench-recipe runtimes listen page demo lint tensorboard clean check-settings
+.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes bench-listening bench-peers bench-recipe personalise runtimes listen page demo lint tensorboard clean check-settings
 report: $(call made,report)         ## Everything up to the page that shows what was made (the default)
 	@echo "The page:   $(BUILD)/report/index.html"
 	@echo "The bundle: $(BUILD)/bundle"
@@ -45,7 +55,7 @@ evaluate: $(call made,evaluate)     ## Every figure, on the test clips
 bundle: $(call made,bundle)         ## What a device gets
 
 # The section files are touched only when a setting (or the listing of SOURCE) changed: then, and only then, make sees it.
-SECTIONS := audio corpus features augment model train quantize listen streams source negative
+SECTIONS := audio corpus features augment model train quantize listen streams personalise source negative
 $(call read,$(SECTIONS)): check-settings ;
 check-settings: $(READY)
 	@$(RUN) settings $(SET)
@@ -68,6 +78,16 @@ $(call made,bundle): pipeline/stages/bundle.py $(call made,evaluate) | $(READY)
 	$(RUN) bundle $(addprefix $(BUILD)/,export tune evaluate) $(@D)
 $(call made,report): pipeline/stages/report.py $(call made,bundle) | $(READY)
 	$(RUN) report $(addprefix $(BUILD)/,train evaluate bundle) $(@D)
+
+personalise: report                 ## Train the network of BUNDLE on with the takes in SOURCE, and say before and after
+
+# Such a build has its clips, features and network from the one that BUNDLE lies in; what isn't there, Python says.
+ifneq ($(BUNDLE),)
+$(call made,corpus features train): pipeline/stages/personalise.py
+$(call made,corpus): $(call read,personalise) $(wildcard $(BUNDLE)/receipt.json)
+$(call made,features): $(wildcard $(BASE)/features/receipt.json)
+$(call made,train): $(wildcard $(BASE)/train/receipt.json)
+endif
 
 # Made anew when what is pinned changes; the mark is written last, so a broken install is not taken for a whole one.
 $(READY): requirements.lock setup.cfg
@@ -135,4 +155,5 @@ clean:                              ## Remove what the stages made in BUILD, not
 
 help:                               ## This list
 	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [NEGATIVE=folder] [BUILD=build/x]"
+	@echo "make personalise BUNDLE=build/x/bundle SOURCE=folder [PARAMS=x.toml] [BUILD=build/y]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile

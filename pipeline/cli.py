@@ -73,6 +73,7 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--source", type=PATH, envvar="SOURCE", show_envvar=True, help="Folder of recordings.")
     @click.option("--words", envvar="WORDS", show_envvar=True, help="Keywords, commas between; how: lamp [[l'amp]].")
     @click.option("--negative", type=PATH, envvar="NEGATIVE", show_envvar=True, help="Recordings without keywords.")
+    @click.option("--bundle", "base", type=PATH, envvar="BUNDLE", show_envvar=True, help="Bundle to personalise.")
     @functools.wraps(command)
     def wrapped(
         *args: Any,
@@ -81,27 +82,42 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
         source: Path | None,
         words: str | None,
         negative: Path | None,
+        base: Path | None,
         **kwargs: Any,
     ) -> None:
-        given: dict[str, Any] = {"kind": corpus_kind, "source": source and str(source.absolute())}
-        given["keywords"] = config.split_words(words) if words else None
-        corpus = {key: value for key, value in given.items() if value}
-        settings = config.load(
-            params, corpus=corpus, streams={"negative": str(negative.absolute())} if negative else {}
-        )
         if source and not source.is_dir():
             raise SettingsError(f"{source}: no such folder; SOURCE must be a folder of recordings")
-        if (
-            settings.corpus.kind == "synthetic"
-            and settings.corpus.words
-            and not config.sets(params, "audio", "clip_ms")
-        ):
-            from pipeline.corpora import pronunciation
-
-            settings = pronunciation.with_window(settings)
+        if base and (corpus_kind or words or negative):
+            raise SettingsError("CORPUS, WORDS and NEGATIVE are those that BUNDLE was made with; leave them out")
+        if base:
+            settings = _personal_settings(params, base, source)
+        else:
+            settings = _settings(params, corpus_kind, source, words, negative)
         command(*args, settings=settings, **kwargs)
 
     return wrapped
+
+
+def _settings(
+    params: Path | None, corpus_kind: str | None, source: Path | None, words: str | None, negative: Path | None
+) -> Settings:
+    given: dict[str, Any] = {"kind": corpus_kind, "source": source and str(source.absolute())}
+    given["keywords"] = config.split_words(words) if words else None
+    corpus = {key: value for key, value in given.items() if value}
+    settings = config.load(params, corpus=corpus, streams={"negative": str(negative.absolute())} if negative else {})
+    if settings.corpus.kind == "synthetic" and settings.corpus.words and not config.sets(params, "audio", "clip_ms"):
+        from pipeline.corpora import pronunciation
+
+        return pronunciation.with_window(settings)
+    return settings
+
+
+def _personal_settings(params: Path | None, bundle: Path, source: Path | None) -> Settings:
+    """Those that a bundle was made by, and what is to become of it."""
+    from pipeline.corpora import personal
+
+    paths = {"bundle": str(bundle.absolute()), "source": str(source.absolute()) if source else ""}
+    return config.load_personal(params, personal.sections(bundle), **paths)
 
 
 def stage(*inputs: str) -> Callable[[Callable[..., Any]], click.Command]:
@@ -163,6 +179,10 @@ def settings(settings: Settings, folder: Path) -> None:
 @stage()
 def corpus(settings: Settings, out: Path) -> Any:
     """Find or make the clips: a checked list with labels, speakers and splits."""
+    if settings.personalise.bundle:
+        from pipeline.stages import personalise
+
+        return personalise.corpus(settings, out)
     from pipeline.stages import corpus
 
     return corpus.run(settings, Path("data"), out)
@@ -171,6 +191,10 @@ def corpus(settings: Settings, out: Path) -> Any:
 @stage("corpus")
 def features(settings: Settings, **folders: Path) -> Any:
     """Turn clips into MFCC, with changed copies for training."""
+    if settings.personalise.bundle:
+        from pipeline.stages import personalise
+
+        return personalise.features(settings, **folders)
     from pipeline.stages import features
 
     return features.run(settings, **folders)
@@ -178,7 +202,11 @@ def features(settings: Settings, **folders: Path) -> Any:
 
 @stage("features")
 def train(settings: Settings, **folders: Path) -> Any:
-    """Train the bidirectional LSTM; an interrupted run goes on where it stopped."""
+    """Train the bidirectional LSTM, or a bundle's on; an interrupted run goes on where it stopped."""
+    if settings.personalise.bundle:
+        from pipeline.stages import personalise
+
+        return personalise.train(settings, **folders)
     from pipeline.stages import train
 
     return train.run(settings, **folders)

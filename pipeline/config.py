@@ -324,6 +324,24 @@ class Streams(Section):
 
 
 @dataclass(frozen=True)
+class Personalise(Section):
+    """A finished build's network, trained on with a few takes of a speaker's own."""
+
+    bundle: str = ""  # of the build to start from; empty: the build starts from nothing
+    source: str = ""  # folder of the takes
+    copies: int = number(30, 0, 1_000)  # changed copies of each take
+    takes_percent: float = number(25.0, 1, 99)  # of an epoch's windows; the others are the first corpus's, drawn anew
+    epochs: int = number(20, 1, 100_000)
+    learning_rate: float = number(5e-4, 1e-9, 10)  # at the beginning; it falls to a hundredth
+    seed: int = number(6, 0, MAX_SEED)  # of which takes are left out, too
+
+    def check(self) -> None:
+        has_takes, has_bundle = self.source != "", self.bundle != ""
+        require(has_takes or not has_bundle, "personalise.source: no takes are given; set SOURCE to a folder")
+        require(has_bundle or not has_takes, "personalise.bundle: none is given; set BUNDLE to a folder")
+
+
+@dataclass(frozen=True)
 class Settings:
     audio: Audio = field(default_factory=Audio)
     corpus: Corpus = field(default_factory=Corpus)
@@ -334,6 +352,7 @@ class Settings:
     quantize: Quantize = field(default_factory=Quantize)
     listen: Listen = field(default_factory=Listen)
     streams: Streams = field(default_factory=Streams)
+    personalise: Personalise = field(default_factory=Personalise)
 
     def __post_init__(self) -> None:
         self.features.frames(self.audio)
@@ -377,6 +396,35 @@ def load(path: Path | None = None, **given: Mapping[str, Any]) -> Settings:
         for name, values in given.items():
             sections[name] = build_section(name, {**overlay.get(name, {}), **values})
         return Settings(**sections)
+    except SettingsError as error:
+        raise SettingsError(f"{path or 'settings'}: {error}") from None
+
+
+def load_personal(path: Path | None, base: Mapping[str, Any], bundle: str, source: str) -> Settings:
+    """The settings that a build was made by, with a section [personalise] over them.
+
+    Parameters
+    ----------
+    path
+        TOML file with that section alone; None for its defaults.
+    base
+        Sections of the build, as its receipts have them.
+    bundle, source
+        As in `Personalise`.
+
+    Raises
+    ------
+    SettingsError
+        As `load`, and if the file has another section.
+    """
+    overlay = _read(path) if path else {}
+    try:
+        if others := sorted(overlay.keys() - {"personalise"}):
+            raise SettingsError(f"section [{others[0]}]: it is as BUNDLE was made; give [personalise] alone")
+        given = {**overlay.get("personalise", {}), "bundle": bundle, "source": source}
+        return Settings(
+            **{name: build_section(name, values) for name, values in {**base, "personalise": given}.items()}
+        )
     except SettingsError as error:
         raise SettingsError(f"{path or 'settings'}: {error}") from None
 

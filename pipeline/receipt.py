@@ -40,10 +40,12 @@ STAGES = {
     "quantize": Stage(("quantize",), format=2),
     "export": Stage((), format=3),
     "tune": Stage(("listen", "streams"), format=2),
-    "evaluate": Stage((), format=5),
+    "evaluate": Stage((), format=6),
     "bundle": Stage((), format=3, is_published=True),
     "report": Stage(()),
 }
+# What a stage reads besides in a build that goes on from another; all after it inherit that.
+PERSONAL = {"corpus": ("personalise",)}
 
 
 @dataclass(frozen=True)
@@ -156,9 +158,11 @@ def write_settings(folder: Path, settings: Settings) -> None:
     Raises
     ------
     SettingsError
-        If `folder` lies inside a folder of recordings: what is made there would be taken for some; if those without
-        keywords are missing, or are among those with them.
+        If `folder` lies inside a folder of recordings: what is made there would be taken for some; or in the build that
+        it is to start from; if recordings without keywords are missing, or are among those with them.
     """
+    if settings.personalise.bundle and folder.resolve().parent == Path(settings.personalise.bundle).resolve().parent:
+        raise SettingsError(f"{folder.parent}: BUNDLE lies in it, and would be replaced; choose another BUILD")
     source, negative = (Path(given).resolve() for given in (settings.corpus.source, settings.streams.negative))
     if settings.streams.negative and not negative.is_dir():
         raise SettingsError(f"{negative}: no such folder; NEGATIVE must be a folder of recordings")
@@ -168,7 +172,8 @@ def write_settings(folder: Path, settings: Settings) -> None:
             f"{negative}: NEGATIVE and SOURCE hold the same recordings; keep those without keywords apart"
         )
     contents = {name: settings.section(name) for name in asdict(settings)}
-    for name, given in {"source": settings.corpus.source, "negative": settings.streams.negative}.items():
+    recordings = settings.personalise.source or settings.corpus.source
+    for name, given in {"source": recordings, "negative": settings.streams.negative}.items():
         if given and folder.resolve().is_relative_to(Path(given).resolve()):
             raise SettingsError(f"{folder.parent}: lies inside {name.upper()}, {given}; choose another BUILD")
         contents[name] = {"listing": listing_digest(Path(given))} if given else {}
@@ -180,7 +185,8 @@ def write_settings(folder: Path, settings: Settings) -> None:
 
 
 def _plan(stage: str, settings: Settings, inputs: Sequence[Receipt]) -> dict[str, Any]:
-    sections = {name: settings.section(name) for name in STAGES[stage].sections}
+    besides = PERSONAL.get(stage, ()) if settings.personalise.bundle else ()
+    sections = {name: settings.section(name) for name in (*STAGES[stage].sections, *besides)}
     inherited = {name: values for receipt in inputs for name, values in receipt.settings.items()}
     return {
         "format": STAGES[stage].format,
@@ -195,7 +201,8 @@ def _check_settings(receipt: Receipt, settings: Settings) -> None:
         today = settings.section(name) if name in SECTIONS else {}
         for key in sorted(recorded.keys() | today.keys()):
             if recorded.get(key) != today.get(key):
-                stage = next((stage for stage, reads in STAGES.items() if name in reads.sections), receipt.stage)
+                reads = {stage: (*STAGES[stage].sections, *PERSONAL.get(stage, ())) for stage in STAGES}
+                stage = next((stage for stage, sections in reads.items() if name in sections), receipt.stage)
                 change = f"{name}.{key} was {recorded.get(key)!r}, now {today.get(key)!r}"
                 raise StaleInput(f"stale: {change}; run: make {stage}")
 

@@ -20,7 +20,7 @@ FILES = [
 ]
 TINY = ROOT / "params" / "tiny.toml"
 # What `make` or a person's shell may have set must not reach the builds that tests make.
-INHERITED = ("CORPUS", "SOURCE", "WORDS", "PARAMS", "NEGATIVE", "BUILD", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
+INHERITED = ("CORPUS", "SOURCE", "WORDS", "PARAMS", "NEGATIVE", "BUNDLE", "BUILD", "MAKEFLAGS", "MFLAGS", "MAKELEVEL")
 CLEAN = {name: value for name, value in os.environ.items() if name not in INHERITED}
 
 

@@ -93,7 +93,7 @@ def test_settings_cannot_be_changed_later() -> None:
 
 
 def test_an_unknown_section_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    known = "audio, corpus, features, augment, model, train, quantize, listen, streams"
+    known = "audio, corpus, features, augment, model, train, quantize, listen, streams, personalise"
     assert refused(tmp_path, "[feature]\nn_mfcc = 13\n") == f"unknown section [feature]; known: {known}"
 
 
@@ -175,6 +175,10 @@ OUT_OF_RANGE = {
         "gate_dbfs = 1",
     ],
     "streams": ["false_alarms_per_hour = -1", "snr_db = []", "snr_db = [121]", "snr_db = 20", "seed = -1"],
+    "personalise": [
+        "copies = -1", "takes_percent = 0", "takes_percent = 100", "epochs = 0", "learning_rate = 0", "seed = -1",
+        'bundle = "build/x/bundle"',
+    ],
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from pipeline.cli import main
 from pipeline.config import SECTIONS
-from pipeline.receipt import STAGES
+from pipeline.receipt import PERSONAL, STAGES
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
@@ -166,8 +166,12 @@ def is_stage(command: click.Command) -> bool:
     return any(parameter.name == "out" for parameter in command.params)
 
 
+# Not a stage but another beginning of the line: what three of them leave, it leaves where BUNDLE is given.
+BEGINNING = "personalise"
+
+
 def test_there_is_a_module_a_command_and_a_target_for_each_stage_and_no_other() -> None:
-    modules = {module.rpartition(".")[2] for module in MODULES if wing(module) == "stages"} - {"stages"}
+    modules = {module.rpartition(".")[2] for module in MODULES if wing(module) == "stages"} - {"stages", BEGINNING}
     commands = {name for name, command in main.commands.items() if is_stage(command)}
     assert modules == commands == set(MAKE_STAGES) == RULES.keys() == STAGES.keys()
     assert STAGES.keys() <= TARGETS
@@ -205,8 +209,20 @@ def test_make_knows_all_that_a_stage_reads(stage: str) -> None:
     assert {section for name in (stage, *before) for section in STAGES[name].sections} <= sections
 
 
+def test_another_beginning_is_made_again_by_whatever_it_is_made_of() -> None:
+    (added,) = re.findall(r"^ifneq \(\$\(BUNDLE\),\)\n((?:\$.*\n)+)endif$", MAKEFILE, re.MULTILINE)
+    waits = dict(re.findall(r"^\$\(call made,([\w ]+)\): (.*)$", added, re.MULTILINE))
+    assert waits.pop("corpus features train") == f"pipeline/stages/{BEGINNING}.py"
+    assert waits == {
+        "corpus": f"$(call read,{' '.join(PERSONAL['corpus'])}) $(wildcard $(BUNDLE)/receipt.json)",
+        "features": "$(wildcard $(BASE)/features/receipt.json)",
+        "train": "$(wildcard $(BASE)/train/receipt.json)",
+    }
+
+
 def test_every_section_of_the_settings_is_read_and_compared() -> None:
-    assert {section for stage in STAGES.values() for section in stage.sections} == SECTIONS.keys()
+    read = {section for stage in STAGES.values() for section in stage.sections}
+    assert read | {section for sections in PERSONAL.values() for section in sections} == SECTIONS.keys()
     (compared,) = re.findall(r"^SECTIONS := ([\w ]+)$", MAKEFILE, re.MULTILINE)
     assert set(compared.split()) == SECTIONS.keys() | {"source", "negative"}
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 # Columns of an index: number of the label, number of the clip in the manifest, number of the copy (0: the clip itself).
 LABEL, CLIP, COPY = range(3)
-_NORMALISER = "normaliser.json"
+NORMALISER = "normaliser.json"
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,32 @@ class Shards:
 def write(folder: Path, number: int, mfcc: NDArray[np.float32], index: NDArray[np.int32]) -> None:
     """Write one shard; it counts as finished when its MFCC file has its name."""
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / f"{number:05d}.index.npy", index, allow_pickle=False)
+    np.save(_index_path(_mfcc_path(folder, number)), index, allow_pickle=False)
     part = folder / f"{number:05d}.mfcc.part.npy"
     np.save(part, mfcc, allow_pickle=False)
     part.rename(_mfcc_path(folder, number))
+
+
+def link(source: Path, folder: Path, numbers: NDArray[np.int32]) -> int:
+    """Take over the shards of a split from the features of another corpus, and say how many they are.
+
+    MFCC may be gigabytes, so `folder` gets links to them.
+
+    Parameters
+    ----------
+    numbers
+        For each clip in the other manifest its number in this one.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = sorted(source.glob("*.mfcc.npy"))
+    for number, path in enumerate(paths):
+        index = np.load(_index_path(path), allow_pickle=False)
+        index[:, CLIP] = numbers[index[:, CLIP]]
+        linked = _mfcc_path(folder, number)
+        np.save(_index_path(linked), index, allow_pickle=False)
+        linked.unlink(missing_ok=True)  # of an interrupted run
+        linked.symlink_to(path.resolve())
+    return len(paths)
 
 
 def is_finished(folder: Path, number: int) -> bool:
@@ -48,19 +70,23 @@ def is_finished(folder: Path, number: int) -> bool:
 def read(folder: Path) -> Shards:
     paths = sorted(folder.glob("*.mfcc.npy"))
     mfcc = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-    index = [np.load(path.with_name(path.name.replace("mfcc", "index")), allow_pickle=False) for path in paths]
+    index = [np.load(_index_path(path), allow_pickle=False) for path in paths]
     return Shards(mfcc, np.concatenate(index))
 
 
 def write_normaliser(folder: Path, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:
-    (folder / _NORMALISER).write_text(json.dumps({"mean": mean.tolist(), "std": std.tolist()}))
+    (folder / NORMALISER).write_text(json.dumps({"mean": mean.tolist(), "std": std.tolist()}))
 
 
 def read_normaliser(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean and standard deviation of each coefficient over the training split, each `(n_mfcc,)`."""
-    values = json.loads((folder / _NORMALISER).read_text())
+    values = json.loads((folder / NORMALISER).read_text())
     return np.array(values["mean"], np.float32), np.array(values["std"], np.float32)
 
 
 def _mfcc_path(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.mfcc.npy"
+
+
+def _index_path(mfcc: Path) -> Path:
+    return mfcc.with_name(mfcc.name.replace("mfcc", "index"))

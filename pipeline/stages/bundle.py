@@ -15,7 +15,7 @@ from pipeline.config import Settings
 from pipeline.device.bundle import DESCRIPTION, EXPORTED, FORMAT, THRESHOLDS, verify
 
 CARD = "MODEL_CARD.md"
-_PATHS = {("corpus", "source"), ("streams", "negative")}
+_PATHS = {("corpus", "source"), ("streams", "negative"), ("personalise", "bundle"), ("personalise", "source")}
 
 
 def run(settings: Settings, export: Path, tune: Path, evaluate: Path, out: Path) -> str:

@@ -26,15 +26,18 @@ from pipeline import receipt
 from pipeline.config import Audio, Settings
 from pipeline.corpora import hearing, manifest, mistakes, shards, streams
 from pipeline.corpora.hearing import Heard, Judged
-from pipeline.device.bundle import EXPORTED, THRESHOLDS, open_network
+from pipeline.device.bundle import EXPORTED, THRESHOLDS, check_hashes, open_network, read_description
 from pipeline.device.interpreter import MFCC, Network
 from pipeline.device.recognizer import DEFAULT_FILE
+from pipeline.errors import StaleInput
 from pipeline.network import calibrate, model
 from pipeline.network.engine import tf_keras
+from pipeline.receipt import Receipt
 
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
 KERAS, TRAINED = "keras", "keras before compression"
+BEFORE = f"{DEFAULT_FILE} before"  # of the bundle that this one was personalised from
 _LATENCY_RUNS = 200
 
 Array = NDArray[np.float32]
@@ -73,12 +76,16 @@ def run(
         labels, about = description["labels"], manifest.read_about(corpus)
         metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, about), "splits": {}}
         metrics["temperature"] = json.loads((quantize / calibrate.TEMPERATURE).read_text(encoding="utf-8"))
-        known = (manifest.TESTING, manifest.OFFICIAL, manifest.OTHERS)
+        known = (manifest.TESTING, manifest.OFFICIAL, manifest.OTHERS, manifest.LEFT_OUT)
         splits = [split for split in known if (features / split).is_dir()]
         tests = {split: examples_of(corpus, features / split, settings) for split in splits}
-        scores = {split: _score(examples, models, networks) for split, examples in tests.items()}
+        judged = networks | _before(settings, inputs[0])
+        scores = {split: _score(examples, models, judged) for split, examples in tests.items()}
         for split in (split for split in splits if split != manifest.OTHERS):
-            metrics["splits"][split] = _figures(scores[split], tests[split], labels)
+            metrics["splits"][split] = {
+                "of": _of(split, metrics["data"]),
+                **_figures(scores[split], tests[split], labels),
+            }
         learnt = mistakes.words_learnt(manifest.read(corpus))
         metrics["without_keywords"] = {
             name: _without_keywords(name, scores, tests, labels, learnt) for name in (KERAS, DEFAULT_FILE)
@@ -96,7 +103,8 @@ def run(
             for n, clip in enumerate(examples.clips)
         ]
         manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
-    return Group(_table(metrics), _stream_table(metrics["streams"]), _table_without_keywords(metrics))
+    views = [_table(metrics), _stream_table(metrics["streams"]), _table_without_keywords(metrics)]
+    return Group(*views, *([_before_and_after(metrics)] if settings.personalise.bundle else []))
 
 
 def _table(metrics: dict[str, Any]) -> Table:
@@ -153,6 +161,23 @@ def _table_without_keywords(metrics: dict[str, Any]) -> Table:
     return view
 
 
+def _before_and_after(metrics: dict[str, Any]) -> Table:
+    """What a speaker's own takes did for that speaker, and for others."""
+    view = Table(title=f"{DEFAULT_FILE}, before → after it was personalised", title_justify="left")
+    view.add_column("clips of", overflow="fold")
+    for column in ("clips", "before", "95 %", "after", "95 %"):
+        view.add_column(column, justify="right")
+    for figures in metrics["splits"].values():
+        both = [figures["models"][name] for name in (BEFORE, DEFAULT_FILE)]
+        cells = [
+            text
+            for figure in both
+            for text in (f"{figure['accuracy']:.1%}", "{:.1%} to {:.1%}".format(*figure["accuracy_interval"]))
+        ]
+        view.add_row(figures["of"], f"{both[0]['clips']:,}", *cells)
+    return view
+
+
 def examples_of(corpus: Path, features: Path, settings: Settings) -> Examples:
     """The clips of the split whose features are in `features`."""
     clips = manifest.read(corpus)
@@ -164,6 +189,18 @@ def examples_of(corpus: Path, features: Path, settings: Settings) -> Examples:
 def _keras_models(train: Path, quantize: Path, settings: Settings) -> dict[str, tf_keras.Model]:
     folders = {KERAS: quantize} | ({TRAINED: train} if settings.quantize.sparsity_percent else {})
     return {name: model.load(folder / "model.keras") for name, folder in folders.items()}
+
+
+def _before(settings: Settings, corpus: Receipt) -> dict[str, Network]:
+    """The file for phones of the bundle that was personalised, if one was."""
+    if not settings.personalise.bundle:
+        return {}
+    bundle = Path(settings.personalise.bundle)
+    if receipt.read(bundle, "bundle").digest != corpus.inputs["bundle"]:
+        raise StaleInput(f"stale: {bundle} is another than the one that was personalised; run: make corpus")
+    description = read_description(bundle)
+    check_hashes(bundle, {DEFAULT_FILE: description["sha256"][DEFAULT_FILE]})
+    return {BEFORE: open_network(bundle, DEFAULT_FILE, description)}
 
 
 def _score(examples: Examples, models: dict[str, tf_keras.Model], networks: dict[str, Network]) -> dict[str, Array]:
@@ -185,8 +222,18 @@ def _data(settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
     """What the figures are of, so that none is taken for more than it is."""
     kind = settings.corpus.kind
     origin = "synthetic speech, which says little of people" if kind == "synthetic" else "recordings of people"
-    seeds = {name: settings.section(name)["seed"] for name in ("corpus", "augment", "train", "quantize", "streams")}
+    seeded = ["corpus", "augment", "train", "quantize", "streams"]
+    if settings.personalise.bundle:
+        seeded.append("personalise")
+    seeds = {name: settings.section(name)["seed"] for name in seeded}
     return {"corpus": kind, "origin": origin, **about, "seeds": seeds}
+
+
+def _of(split: str, data: dict[str, Any]) -> str:
+    """What the clips of a split are."""
+    if split == manifest.LEFT_OUT:
+        return "takes of who it was personalised for, left out of training"
+    return f"{split.replace('_', ' ')} split: {data['origin']}"
 
 
 def _figures(scores: dict[str, Array], examples: Examples, labels: list[str]) -> dict[str, Any]:
