@@ -33,7 +33,7 @@ PINNED   := benchmarks/runtimes
 PAGE     := web/node_modules
 RUN     := $(VENV)/bin/python -m pipeline
 SET     := $(BUILD)/settings
-STAGES  := corpus features train quantize export tune evaluate bundle report
+STAGES  := corpus features train quantize export tune evaluate bundle report memory
 
 # make's target of a stage is its receipt; `$(call made,corpus)` is that file, `$(call read,audio)` a settings section.
 made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
@@ -54,8 +54,10 @@ tune: $(call made,tune)             ## A threshold for each word
 evaluate: $(call made,evaluate)     ## Every figure, on the test clips
 bundle: $(call made,bundle)         ## What a device gets
 
+memory: $(call made,memory)         ## Why an LSTM: how long recurrent networks of equal size remember (docs/lstm.md)
+
 # The section files are touched only when a setting (or the listing of SOURCE) changed: then, and only then, make sees it.
-SECTIONS := audio corpus features augment model train quantize listen streams personalise source negative
+SECTIONS := audio corpus features augment model train quantize listen streams personalise memory source negative
 $(call read,$(SECTIONS)): check-settings ;
 check-settings: $(READY)
 	@$(RUN) settings $(SET)
@@ -78,6 +80,8 @@ $(call made,bundle): pipeline/stages/bundle.py $(call made,evaluate) | $(READY)
 	$(RUN) bundle $(addprefix $(BUILD)/,export tune evaluate) $(@D)
 $(call made,report): pipeline/stages/report.py $(call made,bundle) | $(READY)
 	$(RUN) report $(addprefix $(BUILD)/,train evaluate bundle) $(@D)
+$(call made,memory): pipeline/stages/memory.py $(call made,features) $(call read,memory) | $(READY)
+	$(RUN) memory $(BUILD)/features $(@D)
 
 personalise: report                 ## Train the network of BUNDLE on with the takes in SOURCE, and say before and after
 

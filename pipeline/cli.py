@@ -260,6 +260,14 @@ def report(settings: Settings, **folders: Path) -> Any:
     return report.run(settings, **folders)
 
 
+@stage("features")
+def memory(settings: Settings, **folders: Path) -> Any:
+    """Measure how long an RNN, a GRU, an LSTM and a BiLSTM of equal size remember; it goes on where it stopped."""
+    from pipeline.stages import memory
+
+    return memory.run(settings, **folders)
+
+
 @main.command()
 @click.argument("bundle", type=PATH)
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")

@@ -342,6 +342,28 @@ class Personalise(Section):
 
 
 @dataclass(frozen=True)
+class Memory(Section):
+    """Recurrent networks of equal size, trained to see how long each remembers."""
+
+    parameters: int = number(13_000, 200, 1_000_000)  # of each network, as nearly as whole units go
+    gap_steps: tuple[int, ...] = number((10, 20, 40, 80), 1, 10_000)  # of noise between what is to be known and the end
+    gap_updates: int = number(300, 1, 1_000_000)
+    corpus_updates: int = number(1_000, 1, 1_000_000)
+    batch_examples: int = number(32, 1, 100_000)
+    learning_rate: float = number(0.1, 1e-9, 10)
+    clip_norm: float = number(1.0, 1e-9, 1e9)  # of the whole gradient, in the half of the trainings that is clipped
+    gate_bias: float = number(4.0, -20, 20)  # of the gates that keep the state, before training; 4: they keep 98 %
+    large_gain: float = number(1.5, 1e-3, 100)  # of the recurrent weights that explode, to those of Keras
+    seeds: int = number(3, 1, 100)  # trainings of each network, from `seed` on
+    seed: int = number(6, 0, MAX_SEED - 100)
+
+    def check(self) -> None:
+        require(len(self.gap_steps) > 0, "memory.gap_steps is empty; give one gap at least")
+        repeated = len(set(self.gap_steps)) < len(self.gap_steps)
+        require(not repeated, "memory.gap_steps has one gap twice; remove one")
+
+
+@dataclass(frozen=True)
 class Settings:
     audio: Audio = field(default_factory=Audio)
     corpus: Corpus = field(default_factory=Corpus)
@@ -353,6 +375,7 @@ class Settings:
     listen: Listen = field(default_factory=Listen)
     streams: Streams = field(default_factory=Streams)
     personalise: Personalise = field(default_factory=Personalise)
+    memory: Memory = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
         self.features.frames(self.audio)

@@ -43,6 +43,7 @@ STAGES = {
     "evaluate": Stage((), format=6),
     "bundle": Stage((), format=3, is_published=True),
     "report": Stage(()),
+    "memory": Stage(("memory",)),
 }
 # What a stage reads besides in a build that goes on from another; all after it inherit that.
 PERSONAL = {"corpus": ("personalise",)}

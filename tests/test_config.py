@@ -179,6 +179,8 @@ OUT_OF_RANGE = {
         "copies = -1", "takes_percent = 0", "takes_percent = 100", "epochs = 0", "learning_rate = 0", "seed = -1",
         'bundle = "build/x/bundle"',
     ],
+    "memory": ["parameters = 0", "gap_steps = []", "gap_steps = [0]", "gap_steps = [10, 10]", "gap_updates = 0",
+               "corpus_updates = 0", "clip_norm = 0", "large_gain = 0", "seeds = 0", "seed = -1"],
 }  # fmt: skip
 
 
