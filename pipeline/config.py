@@ -346,7 +346,7 @@ class Memory(Section):
     """Recurrent networks of equal size, trained to see how long each remembers."""
 
     parameters: int = number(13_000, 200, 1_000_000)  # of each network, as nearly as whole units go
-    gap_steps: tuple[int, ...] = number((10, 20, 40, 80), 1, 10_000)  # of noise between what is to be known and the end
+    gap_steps: tuple[int, ...] = number((10, 20, 40), 1, 10_000)  # of noise between what is to be known and the end
     gap_updates: int = number(300, 1, 1_000_000)
     corpus_updates: int = number(1_000, 1, 1_000_000)
     batch_examples: int = number(32, 1, 100_000)

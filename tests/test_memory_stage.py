@@ -87,6 +87,7 @@ def test_the_corpus_is_the_clips_without_copies_normalised(
     settings: Settings, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(monkeypatch)
+    monkeypatch.setattr(memory, "draw", lambda folder: None)
     memory.run(settings, features, tmp_path / "memory")
     task = next(task for task in trainer.tasks if task.inputs == INPUTS)
     clips, labels = shards.read(features / "training").originals()
@@ -101,6 +102,7 @@ def test_the_corpus_is_the_clips_without_copies_normalised(
 def test_an_interrupted_experiment_goes_on_and_comes_to_the_same(
     settings: Settings, features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(memory, "draw", lambda folder: None)
     Trainer(monkeypatch)
     memory.run(settings, features, tmp_path / "whole")
     first = Trainer(monkeypatch, killed_after=5)

@@ -10,7 +10,6 @@ out of explosions, not out of vanishing (Pascanu, Mikolov & Bengio 2013, arXiv:1
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -39,8 +38,15 @@ class Kind:
     """A recurrent layer, made from its units, the settings and a dtype."""
 
     title: str
+    blocks: int  # of weights: the gates and the candidate
     layer: Callable[[int, Memory, str], Any]
+    biases: int = 1  # of each unit and block
     reads_both_ways: bool = False
+
+    def parameters(self, units: int, inputs: int, classes: int) -> int:
+        """Of the layer and of the dense layer behind it."""
+        halves = 2 if self.reads_both_ways else 1
+        return halves * self.blocks * units * (inputs + units + self.biases) + (halves * units + 1) * classes
 
 
 @tf_keras.utils.register_keras_serializable("pipeline")
@@ -85,12 +91,14 @@ def _bilstm(units: int, bias: float, dtype: str) -> Any:
 
 
 KINDS = {
-    "rnn": Kind("RNN", lambda units, settings, dtype: _rnn(units, 1.0, dtype)),
-    "rnn_large": Kind("RNN, large weights", lambda units, settings, dtype: _rnn(units, settings.large_gain, dtype)),
-    "gru": Kind("GRU", lambda units, settings, dtype: _gru(units, settings.gate_bias, dtype)),
-    "lstm": Kind("LSTM", lambda units, settings, dtype: _lstm(units, settings.gate_bias, dtype)),
-    "bilstm": Kind("BiLSTM", lambda units, settings, dtype: _bilstm(units, settings.gate_bias, dtype), True),
-    "lstm_bias_1": Kind("LSTM, bias 1", lambda units, settings, dtype: _lstm(units, 1.0, dtype)),
+    "rnn": Kind("RNN", 1, lambda units, settings, dtype: _rnn(units, 1.0, dtype)),
+    "rnn_large": Kind("RNN, large weights", 1, lambda units, settings, dtype: _rnn(units, settings.large_gain, dtype)),
+    "gru": Kind("GRU", 3, lambda units, settings, dtype: _gru(units, settings.gate_bias, dtype), biases=2),
+    "lstm": Kind("LSTM", 4, lambda units, settings, dtype: _lstm(units, settings.gate_bias, dtype)),
+    "bilstm": Kind(
+        "BiLSTM", 4, lambda units, settings, dtype: _bilstm(units, settings.gate_bias, dtype), reads_both_ways=True
+    ),
+    "lstm_bias_1": Kind("LSTM, bias 1", 4, lambda units, settings, dtype: _lstm(units, 1.0, dtype)),
 }
 
 
@@ -108,13 +116,9 @@ def build(kind: str, units: int, inputs: int, classes: int, settings: Memory, dt
 
 def units_for(kind: str, inputs: int, classes: int, settings: Memory) -> int:
     """Units by which a network comes as near to `settings.parameters` as whole units allow."""
-
-    def parameters(units: int) -> int:
-        return int(build(kind, units, inputs, classes, settings).count_params())
-
     most = math.isqrt(settings.parameters) + 1  # the recurrent weights alone are the square of the units
-    at_least = 1 + bisect_left(range(1, most), settings.parameters, key=parameters)
-    return min((max(at_least - 1, 1), at_least), key=lambda units: abs(parameters(units) - settings.parameters))
+    parameters = KINDS[kind].parameters
+    return min(range(1, most), key=lambda units: abs(parameters(units, inputs, classes) - settings.parameters))
 
 
 @dataclass(frozen=True)

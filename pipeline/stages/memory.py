@@ -57,7 +57,12 @@ def run(settings: Settings, features: Path, out: Path) -> Table:
         runs = plan(settings)
         _train_all([one for one in runs if not (unfinished / one.name).exists()], settings, features, unfinished)
         records = [json.loads((unfinished / one.name).read_text(encoding="utf-8")) for one in runs]
-        figures = {"corpus": _corpus(settings, features), "cues": memory.CUES, "runs": records}
+        figures = {
+            "corpus": _corpus(settings, features),
+            "cues": memory.CUES,
+            "clip_norm": settings.memory.clip_norm,
+            "runs": records,
+        }
         (work / FIGURES).write_text(json.dumps(figures, allow_nan=False) + "\n", encoding="utf-8")
         draw(work)
         shutil.rmtree(unfinished)
@@ -219,9 +224,8 @@ def _picture(path: Path, title: str) -> Iterator[Any]:
     figure.suptitle(title)
     both = figure.subplots(1, 2, sharex=True, sharey=True)
     yield both
-    for axes in both:
-        axes.tick_params(labelleft=True)
-        _label_lines(axes)
+    both[1].tick_params(labelleft=True)
+    figure.legend(*both[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     figure.savefig(path, metadata={"Software": None})
 
 
@@ -274,20 +278,6 @@ def _draw_norms(axes: Axes, figures: Record, *, is_clipped: bool) -> None:
         norms = chosen(figures, kind=kind, gap_steps=gap, is_clipped=is_clipped)[0]["gradient_norms"]
         look = {**LOOKS[kind], "marker": "", "linewidth": 1}
         axes.plot(range(1, len(norms) + 1), norms, **look, label=memory.KINDS[kind].title)
+    axes.axhline(figures["clip_norm"], color="#888888", linewidth=1)
     axes.set(yscale="log", title=f"{_clipping(is_clipped)}, gap of {gap} steps")
     axes.set(xlabel="update", ylabel="norm before clipping")
-
-
-def _label_lines(axes: Axes) -> None:
-    """Each line's name at its right end, moved apart where ends meet; the limits must be as they stay."""
-    named = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    low, high = axes.get_ylim()
-    within = (axes.transData + axes.transAxes.inverted()).transform
-    heights = [within((0.0, np.clip(np.asarray(line.get_ydata(), float)[-1], low, high)))[1] for line in named]
-    least = 0.0
-    for height, line in sorted(zip(heights, named, strict=True), key=lambda pair: pair[0]):
-        height = max(height, least)
-        least = height + 0.055
-        axes.annotate(
-            str(line.get_label()), (1.02, height), xycoords="axes fraction", color=line.get_color(), va="center"
-        )
