@@ -93,7 +93,7 @@ def test_settings_cannot_be_changed_later() -> None:
 
 
 def test_an_unknown_section_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    known = "audio, corpus, features, augment, model, train, quantize, listen, streams, personalise"
+    known = "audio, corpus, features, augment, model, train, quantize, listen, streams, personalise, memory"
     assert refused(tmp_path, "[feature]\nn_mfcc = 13\n") == f"unknown section [feature]; known: {known}"
 
 

@@ -35,11 +35,10 @@ def test_networks_are_of_equal_size_as_nearly_as_whole_units_go(inputs: int, cla
     settings = Memory()
     for kind in KINDS:
         units = units_for(kind, inputs, classes, settings)
-        less, here, more = (
-            build(kind, number, inputs, classes, settings).count_params() for number in (units - 1, units, units + 1)
-        )
-        off = abs(here - settings.parameters)
-        assert off < min(abs(less - settings.parameters), abs(more - settings.parameters))
+        sizes = [KINDS[kind].parameters(number, inputs, classes) for number in (units - 1, units, units + 1)]
+        assert sizes[1] == build(kind, units, inputs, classes, settings).count_params()
+        less, off, more = (abs(size - settings.parameters) for size in sizes)
+        assert off < min(less, more)
         assert off / settings.parameters < 0.011
 
 
