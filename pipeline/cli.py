@@ -126,12 +126,8 @@ def stage(*inputs: str) -> Callable[[Callable[..., Any]], click.Command]:
     def decorate(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def command(settings: Settings, out: Path, **folders: Path) -> None:
-            try:
+            with _missing_extra_named():
                 result = function(settings, **folders, out=out)
-            except ModuleNotFoundError as error:
-                raise MissingExtra(
-                    f"{error.name} is not installed, and building needs it; run: pip install '.[train,synthesis]'"
-                ) from error
             _show(result, out)
 
         wrapped = with_settings(command)
@@ -140,6 +136,16 @@ def stage(*inputs: str) -> Callable[[Callable[..., Any]], click.Command]:
         return main.command()(wrapped)
 
     return decorate
+
+
+@contextlib.contextmanager
+def _missing_extra_named() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(
+            f"{error.name} is not installed, and building needs it; run: pip install '.[train,synthesis]'"
+        ) from error
 
 
 def format_option(*forms: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -266,6 +272,27 @@ def memory(settings: Settings, **folders: Path) -> Any:
     from pipeline.stages import memory
 
     return memory.run(settings, **folders)
+
+
+@main.command()
+@click.argument("model", type=PATH)
+@click.argument("clips", nargs=-1, required=True, type=PATH, metavar="CLIP...")
+@click.option("--picture", type=PATH, default="inspect.png", show_default=True, help="Where to draw: png, svg or pdf.")
+def inspect(model: Path, clips: tuple[Path, ...], picture: Path) -> None:
+    """Look into MODEL, a train folder, as it hears one CLIP or two: attention, gates and states over time.
+
+    They are drawn side by side, and the numbers are written beside the picture, as .json.
+    """
+    if len(clips) > 2:
+        raise click.UsageError(f"one clip or two can be looked at, and {len(clips)} were given")
+    if picture.suffix not in (".png", ".svg", ".pdf"):
+        raise click.UsageError(f"{picture}: no such kind of picture; give a name that ends in .png, .svg or .pdf")
+    with _missing_extra_named():
+        from pipeline.network import inspect
+
+        for path, (label, score) in zip(clips, inspect.run(model, clips, picture), strict=True):
+            click.echo(f"{label}  {score:.3f}  {path}")
+    click.echo(f"{picture}, {picture.with_suffix('.json')}")
 
 
 @main.command()

@@ -109,7 +109,7 @@ def require(settings: Settings, **folders: Path) -> list[Receipt]:
         for given in receipts:
             if receipt.inputs.get(given.stage, given.digest) != given.digest:
                 raise StaleInput(f"stale: {folder} was made from another {given.stage}; run: make {stage}")
-        _check_files(receipt, folder)
+        check_files(receipt, folder)
         receipts.append(receipt)
     return receipts
 
@@ -208,7 +208,8 @@ def _check_settings(receipt: Receipt, settings: Settings) -> None:
                 raise StaleInput(f"stale: {change}; run: make {stage}")
 
 
-def _check_files(receipt: Receipt, folder: Path) -> None:
+def check_files(receipt: Receipt, folder: Path) -> None:
+    """Refuse, as `StaleInput`, a folder in which a file is missing or isn't what was made."""
     for name, digest in receipt.files.items():
         path = folder / name
         if not path.is_file() or sha256(path) != digest:
