@@ -290,6 +290,7 @@ def inspect(model: Path, clips: tuple[Path, ...], picture: Path) -> None:
     with _missing_extra_named():
         from pipeline.network import inspect
 
+        clips = tuple(dict.fromkeys(clips))
         for path, (label, score) in zip(clips, inspect.run(model, clips, picture), strict=True):
             click.echo(f"{label}  {score:.3f}  {path}")
     click.echo(f"{picture}, {picture.with_suffix('.json')}")

@@ -119,6 +119,13 @@ def test_two_clips_give_a_picture_and_the_numbers(train: Path, inspector: Inspec
     assert first["attention"] != second["attention"]
 
 
+def test_a_clip_given_twice_is_drawn_once(train: Path, tmp_path: Path) -> None:
+    clip = wav(tmp_path / "one.wav")
+    result = inspect(train, clip, clip, "--picture", tmp_path / "look.pdf")
+    assert result.exit_code == 0, result.output
+    assert len(json.loads((tmp_path / "look.json").read_text())) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
