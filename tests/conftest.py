@@ -11,6 +11,9 @@ import pytest
 
 # A shell that runs the tests in the background has Ctrl-C ignored; what they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# pytest-xdist tells its workers a size of the terminal, which programs would take for that of the one they run in.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
 
 ROOT = Path(__file__).parent.parent
 FILES = [

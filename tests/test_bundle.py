@@ -106,7 +106,14 @@ def test_the_card_has_the_figures_and_names_synthetic_speech_as_such(tiny_build:
         (row,) = (line for line in card.splitlines() if line.startswith(f"| {group} |"))
         assert f"| {figure['clips']} | {100 * figure['recall']:.1f} % (" in row
         assert f"| {100 * figure['taken_for_keyword']:.1f} % (" in row
-    for fact in ("10 clips: synthetic speech", "No person was recorded", "GPL-3", "by voice", "train 3", *FILES):
+    for fact in (
+        "10 clips, testing split: synthetic speech",
+        "No person was recorded",
+        "GPL-3",
+        "by voice",
+        "train 3",
+        *FILES,
+    ):
         assert fact in card
     talk = read_json(tiny_build / "tune" / "validation.json")["talk"]
     assert "with at most\n  100 false alarms an hour, all words together, where none is said" in card
