@@ -39,7 +39,7 @@ STAGES  := corpus features train quantize export tune evaluate bundle report mem
 made = $(foreach stage,$(1),$(BUILD)/$(stage)/receipt.json)
 read = $(foreach section,$(1),$(SET)/$(section).json)
 
-.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes bench-listening bench-peers bench-recipe bench-personalise personalise runtimes listen page demo lint tensorboard clean check-settings
+.PHONY: report $(filter-out report,$(STAGES)) help test bench bench-runtimes bench-listening bench-peers bench-recipe bench-personalise bench-own-words personalise runtimes listen page demo lint tensorboard clean check-settings
 report: $(call made,report)         ## Everything up to the page that shows what was made (the default)
 	@echo "The page:   $(BUILD)/report/index.html"
 	@echo "The bundle: $(BUILD)/bundle"
@@ -145,6 +145,9 @@ bench-recipe: $(call made,train)    ## What each step of the recipe of BUILD is 
 
 bench-personalise: $(call made,train) ## What one take of each word is worth to the speakers of the testing split of BUILD
 	$(VENV)/bin/python -m benchmarks.personalise $(BUILD)
+
+bench-own-words: $(call made,train) ## What the keywords of BUILD, a list for synthetic voices, are worth on its people; hours, in small pieces
+	$(VENV)/bin/python -m benchmarks.own_words $(BUILD)
 
 lint: $(READY)                      ## Style, types
 	$(VENV)/bin/ruff check .

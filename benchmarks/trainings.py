@@ -21,10 +21,13 @@ import numpy as np
 
 from pipeline import config, receipt
 from pipeline.config import Settings
-from pipeline.corpora import manifest
+from pipeline.corpora import manifest, shards, windows
+from pipeline.corpora.shards import Shards
+from pipeline.corpora.windows import Shard
 from pipeline.errors import PipelineError, StaleInput
 from pipeline.network.engine import tf_keras
-from pipeline.stages import features, train
+from pipeline.stages import features as features_stage
+from pipeline.stages import personalise, train
 from pipeline.stages.train import Architecture, Optimizer
 
 AnyRun = TypeVar("AnyRun")
@@ -85,11 +88,11 @@ def with_seed(settings: Settings, seed: int) -> Settings:
 # --- what is made on the way ---
 
 
-def make_features(build: Build, settings: Settings, folder: Path) -> Path:
-    """Features of the build's clips by other settings; made where they aren't there, by one process at a time."""
+def make_features(corpus: Path, settings: Settings, folder: Path) -> Path:
+    """Features of a corpus by other settings; made where they aren't there, by one process at a time."""
     with alone_at(folder, wait=True):
-        if not is_made(settings, corpus=build.folder / "corpus", features=folder):
-            log.info("%s: %s", folder, features.run(settings, build.folder / "corpus", folder))
+        if not is_made(settings, corpus=corpus, features=folder):
+            log.info("%s: %s", folder, features_stage.run(settings, corpus, folder))
     return folder
 
 
@@ -100,6 +103,29 @@ def make_network(
     if not is_made(settings, features=examples, train=folder):
         tf_keras.backend.clear_session()  # of the networks trained before in this process
         train.train_network(settings, examples, folder, architecture, optimizer)
+
+
+def personalised(
+    settings: Settings, start: Path, features: Path, corpus: Path, learnt: list[int], folder: Path
+) -> tuple[tf_keras.Model, int]:
+    """A network after `make personalise` with some clips of a corpus as takes, and how many windows they gave.
+
+    Parameters
+    ----------
+    start, features
+        The network, a file, and what it was trained on.
+    learnt
+        The manifest's numbers of the clips.
+    folder
+        Where the windows of the takes go.
+    """
+    more = dataclasses.replace(settings.augment, copies=settings.personalise.copies)
+    windows.make(Shard(corpus, manifest.TRAINING, 0, learnt), folder, dataclasses.replace(settings, augment=more))
+    known, takes = shards.read(features / manifest.TRAINING), shards.read(folder / manifest.TRAINING)
+    training = Shards([*known.mfcc, *takes.mfcc], np.concatenate([known.index, takes.index]))
+    tf_keras.backend.clear_session()  # of the networks trained before in this process
+    network, _ = personalise.fine_tune(settings, start, training, shards.read_normaliser(features)[0])
+    return network, len(takes.index)
 
 
 def is_made(settings: Settings, **folders: Path) -> bool:

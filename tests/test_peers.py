@@ -23,6 +23,7 @@ from rich.console import Console
 from tones import CLIPS, RATE_HZ
 
 from benchmarks import trainings
+from benchmarks.intervals import margin
 from benchmarks.peers import __main__ as benchmark
 from benchmarks.peers import networks, recipes, runs, speed, tables
 from benchmarks.peers.recipes import PEERS
@@ -605,10 +606,10 @@ def test_silence_has_no_speaker() -> None:
 def test_clips_of_one_speaker_that_are_wrong_together_tell_no_more_than_one() -> None:
     """By clips alone, the margin of twice as many would be smaller."""
     gains, names = np.repeat([1.0, 0.0, -1.0, 0.0], 5), [f"speaker-{n}" for n in range(20)]
-    once = tables._margin(gains, names)
-    assert tables._margin(np.tile(gains, 2), names * 2) == pytest.approx(once)
-    assert tables._margin(np.tile(gains, 2), [*names, *[""] * 20]) < once  # these are each for itself
-    assert tables._margin(gains, ["anna"] * 20) == math.inf  # another speaker may be anything
+    once = margin(gains, names)
+    assert margin(np.tile(gains, 2), names * 2) == pytest.approx(once)
+    assert margin(np.tile(gains, 2), [*names, *[""] * 20]) < once  # these are each for itself
+    assert margin(gains, ["anna"] * 20) == math.inf  # another speaker may be anything
 
 
 def test_the_verdict_says_plainly_what_is_not_beaten() -> None:

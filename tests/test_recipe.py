@@ -16,9 +16,10 @@ from rich.console import Console
 from tones import CLIPS
 
 from benchmarks import trainings, views
+from benchmarks.changes import AS_IT_IS, differences
 from benchmarks.recipe import __main__ as benchmark
 from benchmarks.recipe import harder, heard, runs, tables
-from benchmarks.recipe.runs import AS_IT_IS, NAMES, Run
+from benchmarks.recipe.runs import NAMES, Run
 from benchmarks.trainings import open_build
 from pipeline.config import BACKGROUND_NOISE, SILENCE, Features, Settings, Train, load
 from pipeline.corpora import manifest, streams
@@ -46,7 +47,7 @@ def test_a_change_changes_all_that_it_names_and_says_what_it_tries(path: Path) -
         for key, value in values.items():
             assert changed.section(section)[key] == value
             assert settings.section(section)[key] != value, f"{section}.{key} is {value} without the change"
-    assert len(runs.differences(settings, changed)) == sum(map(len, overlay.values())) > 0
+    assert len(differences(settings, changed, runs.SECTIONS)) == sum(map(len, overlay.values())) > 0
     assert text.startswith("# ")
 
 
@@ -78,7 +79,9 @@ def test_the_recipe_as_it_is_has_no_change() -> None:
 
 
 def test_what_a_change_comes_to_is_said_in_words() -> None:
-    assert runs.differences(Settings(), runs.changed("one_lstm", Settings())) == ["lstm_units [64, 48] → [96]"]
+    assert changes.differences(Settings(), runs.changed("one_lstm", Settings()), runs.SECTIONS) == [
+        "lstm_units [64, 48] → [96]"
+    ]
 
 
 @pytest.mark.parametrize(

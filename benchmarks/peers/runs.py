@@ -111,7 +111,7 @@ def _features_of(run: Run, build: Build, settings: Settings) -> Path:
     if run.recipe == OURS:
         return build.folder / "features"
     name = PEERS[run.name].published.settings
-    return trainings.make_features(build, settings, build.folder / WORK / "features" / name)
+    return trainings.make_features(build.folder / "corpus", settings, build.folder / WORK / "features" / name)
 
 
 def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder: Path) -> dict[str, Any]:

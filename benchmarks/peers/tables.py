@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import scipy.stats
 from numpy.typing import NDArray
 from rich.console import Group
 
 from benchmarks import views
+from benchmarks.intervals import margin
 from benchmarks.peers.recipes import PEERS
 from benchmarks.peers.runs import DYNAMIC, INT8, NAMES, OURS, OWN, PHONE, PUBLISHED, Run
 from benchmarks.peers.speed import Times
@@ -73,11 +73,11 @@ def rows(results: Results, times: Times | None) -> list[list[str]]:
 def _cells(seeds: Sequence[dict[str, Any]]) -> list[str]:
     accuracies, one = [result["test_accuracy"] for result in seeds], seeds[0]
     spread = f" ± {100 * np.std(accuracies, ddof=1):.2f}" if len(seeds) > 1 else ""
-    margin = _margin(_wrong(seeds), one["speakers"])
+    off = margin(_wrong(seeds), one["speakers"])
     return [
         str(len(seeds)),
         f"{100 * _mean(seeds):.2f}{spread} %",
-        f"{100 * max(_mean(seeds) - margin, 0):.1f} to {100 * min(_mean(seeds) + margin, 1):.1f} %",
+        f"{100 * max(_mean(seeds) - off, 0):.1f} to {100 * min(_mean(seeds) + off, 1):.1f} %",
         f"{100 * _mean(seeds, 'validation_accuracy'):.2f} %",
         f"{100 * np.mean([result['files'][INT8]['test_accuracy'] for result in seeds]):.2f} %",
         " / ".join(_changed(seeds, kind) for kind in (DYNAMIC, INT8, PHONE) if kind in one["files"]) + " %",
@@ -156,18 +156,16 @@ def verdict(results: Results) -> list[str]:
     if not compared:
         return []
     beaten = sum(points > 0 for points, _ in compared.values())
-    surely = sum(points > margin for points, margin in compared.values())
-    lines = [
-        f"{peer}: {points:+.2f} ± {margin:.2f}{_doubt(points, margin)}" for peer, (points, margin) in compared.items()
-    ]
+    surely = sum(points > off for points, off in compared.values())
+    lines = [f"{peer}: {points:+.2f} ± {off:.2f}{_doubt(points, off)}" for peer, (points, off) in compared.items()]
     summary = f"{beaten} of {len(compared)} are beaten, {surely} by more than the margin"
     return [DIFFERENCES, *lines, f"{summary}; by our recipe, only peers no larger count"]
 
 
-def _doubt(points: float, margin: float) -> str:
+def _doubt(points: float, off: float) -> str:
     if points <= 0:
         return ", not beaten"
-    return ", within the margin" if points <= margin else ""
+    return ", within the margin" if points <= off else ""
 
 
 def _difference(ours: Sequence[dict[str, Any]], peer: Sequence[dict[str, Any]]) -> tuple[float, float]:
@@ -176,21 +174,7 @@ def _difference(ours: Sequence[dict[str, Any]], peer: Sequence[dict[str, Any]]) 
     Paired: what counts is the spread of the difference from clip to clip, all seeds of a network together.
     """
     gains = 100 * (_wrong(peer) - _wrong(ours))
-    return round(float(gains.mean()), 2), _margin(gains, ours[0]["speakers"])
-
-
-def _margin(values: NDArray[np.float64], speakers: Sequence[str]) -> float:
-    """Half of the 95 % interval of a mean over clips, those of one speaker taken together.
-
-    Clips of a speaker tend to be right or wrong together; one without a speaker stands for itself. Cluster-robust
-    variance: Cameron & Miller 2015, doi:10.3368/jhr.50.2.317, section II.
-    """
-    _, cluster = np.unique([name or f"clip {number}" for number, name in enumerate(speakers)], return_inverse=True)
-    sums = np.bincount(cluster, values - values.mean())
-    if (clusters := len(sums)) == 1:
-        return math.inf
-    variance = clusters / (clusters - 1) * np.sum(np.square(sums)) / len(values) ** 2
-    return float(scipy.stats.t.ppf(0.975, clusters - 1) * np.sqrt(variance))
+    return round(float(gains.mean()), 2), margin(gains, ours[0]["speakers"])
 
 
 def _wrong(seeds: Sequence[dict[str, Any]]) -> NDArray[np.float64]:

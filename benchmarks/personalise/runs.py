@@ -22,13 +22,11 @@ from benchmarks.machine import cores, cpu
 from benchmarks.trainings import Build
 from pipeline import receipt
 from pipeline.config import Settings
-from pipeline.corpora import manifest, shards, windows
+from pipeline.corpora import manifest
 from pipeline.corpora.noise import seeded
-from pipeline.corpora.shards import Shards
-from pipeline.corpora.windows import Shard
 from pipeline.network import model
 from pipeline.network.engine import tf_keras
-from pipeline.stages import evaluate, personalise, train
+from pipeline.stages import evaluate, train
 
 LEAST_TAKES = 3  # of every word
 WORK = "personalise"  # the folder in BUILD for what is between the runs
@@ -87,10 +85,11 @@ def _figures(run: Run, build: Build, folder: Path) -> dict[str, Any]:
     """Clips, and how many are right before and after: the speaker's other takes, and clips of everyone else."""
     learnt = learnt_takes(run, build)
     began_s = time.perf_counter()
-    network, count = _personalised(build, _seeded(build.settings, run.seed), learnt, folder)
+    corpus, features = build.folder / "corpus", build.folder / "features"
+    settings = _seeded(build.settings, run.seed)
+    network, count = trainings.personalised(settings, _start(build), features, corpus, learnt, folder)
     took_s = time.perf_counter() - began_s
-    corpus = build.folder / "corpus"
-    test = evaluate.examples_of(corpus, build.folder / "features" / manifest.TESTING, build.settings)
+    test = evaluate.examples_of(corpus, features / manifest.TESTING, build.settings)
     before = _right(model.load(_start(build)), test)
     after = _right(network, test)
     paths = {manifest.read(corpus)[n].path for n in learnt}
@@ -107,18 +106,6 @@ def _figures(run: Run, build: Build, folder: Path) -> dict[str, Any]:
         "cpu": cpu(),
         "cores": cores(),
     }
-
-
-def _personalised(build: Build, settings: Settings, learnt: list[int], folder: Path) -> tuple[tf_keras.Model, int]:
-    """The network after it, and how many windows the takes gave."""
-    corpus, features = build.folder / "corpus", build.folder / "features"
-    more = dataclasses.replace(settings.augment, copies=settings.personalise.copies)
-    windows.make(Shard(corpus, manifest.TRAINING, 0, learnt), folder, dataclasses.replace(settings, augment=more))
-    known, takes = shards.read(features / manifest.TRAINING), shards.read(folder / manifest.TRAINING)
-    training = Shards([*known.mfcc, *takes.mfcc], np.concatenate([known.index, takes.index]))
-    tf_keras.backend.clear_session()  # of the runs before in this process
-    network, _ = personalise.fine_tune(settings, _start(build), training, shards.read_normaliser(features)[0])
-    return network, len(takes.index)
 
 
 def _start(build: Build) -> Path:

@@ -5,9 +5,7 @@ Validation alone is looked at; the test split is not opened.
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
-import tomllib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,21 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks import trainings
+from benchmarks import changes, trainings
 from benchmarks.machine import cores, cpu
 from benchmarks.recipe import harder, heard
 from benchmarks.trainings import Build
-from pipeline import config
 from pipeline.config import Settings
 from pipeline.corpora import manifest, shards
-from pipeline.errors import SettingsError
 from pipeline.network import model
 from pipeline.network.engine import tf_keras
 from pipeline.stages import evaluate, train
 
 CHANGES = Path(__file__).with_name("changes")
-AS_IT_IS = "as_it_is"  # the recipe without a change: what all others are compared with
-NAMES = (AS_IT_IS, *sorted(path.stem for path in CHANGES.glob("*.toml")))
+NAMES = changes.names(CHANGES)
 SECTIONS = ("features", "augment", "model", "train")  # that a change may touch
 WORK = "recipe"  # the folder in BUILD for what is between the runs
 FORMAT = 2  # raise it when what is measured changes
@@ -47,39 +42,8 @@ class Run:
 
 
 def changed(name: str, settings: Settings) -> Settings:
-    """The settings with a change on top.
-
-    Raises
-    ------
-    SettingsError
-        If the file of the change is none, or holds what a change may not touch.
-    """
-    if name == AS_IT_IS:
-        return settings
-    path = CHANGES / f"{name}.toml"
-    try:
-        overlay = tomllib.loads(path.read_text(encoding="utf-8"))
-        if unknown := sorted(overlay.keys() - set(SECTIONS)):
-            raise SettingsError(f"section [{unknown[0]}] can't be changed here; known: {', '.join(SECTIONS)}")
-        for section, values in overlay.items():
-            config.require_section(section, values)
-        sections = {
-            section: config.build_section(section, settings.section(section) | values)
-            for section, values in overlay.items()
-        }
-        return dataclasses.replace(settings, **sections)
-    except (tomllib.TOMLDecodeError, SettingsError) as error:
-        raise SettingsError(f"{path}: {error}") from None
-
-
-def differences(before: Settings, after: Settings) -> list[str]:
-    """What a change comes to, such as `dropout 0.2 → 0.0`."""
-    return [
-        f"{key} {old} → {new}"
-        for section in SECTIONS
-        for (key, old), new in zip(before.section(section).items(), after.section(section).values(), strict=True)
-        if new != old
-    ]
+    """The settings with a change on top; see `changes.changed`."""
+    return changes.changed(CHANGES, name, SECTIONS, settings)
 
 
 def inputs_of(run: Run, build: Build) -> dict[str, str]:
@@ -99,7 +63,7 @@ def make(run: Run, build: Build, results: Path) -> dict[str, Any]:
     with trainings.alone_at(folder, wait=False):
         trainings.make_network(settings, examples, folder, partial(model.build, settings.model), train.adamw)
         figures = {
-            "changes": differences(build.settings, changed(run.change, build.settings)),
+            "changes": changes.differences(build.settings, changed(run.change, build.settings), SECTIONS),
             **_figures(build.folder / "corpus", settings, examples, folder),
         }
         result = trainings.write_result(results, run, inputs_of(run, build), figures)
@@ -117,7 +81,7 @@ def _features_of(run: Run, build: Build, settings: Settings) -> Path:
     """Those of the build, or others where the change is of the sound."""
     if (settings.features, settings.augment) == (build.settings.features, build.settings.augment):
         return build.folder / "features"
-    return trainings.make_features(build, settings, _own_features(run.change, build))
+    return trainings.make_features(build.folder / "corpus", settings, _own_features(run.change, build))
 
 
 def _own_features(change: str, build: Build) -> Path:
