@@ -119,6 +119,7 @@ class Corpus(Section):
     sentences: int = number(1_440, 0, 1_000_000)  # of talk in each split, an hour
     accents: tuple[str, ...] = ()  # voices of the language; empty: all that eSpeak NG has
     variants: int = number(78, 3, 1_000)  # voices for each accent; a variant belongs to one split, so three at least
+    kokoro_voices: int = number(0, 0, 10_000)  # beside those, and more like people's; English only
     # Of each keyword by each voice, in a synthetic corpus; 0: one in English, more where there are fewer accents.
     takes: int = number(0, 0, 1_000)
     # Of the other words that a synthetic corpus trains on, how many are a keyword of one's own with a sound changed.

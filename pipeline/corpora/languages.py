@@ -64,7 +64,7 @@ def vocabulary(language: str = "en") -> list[str]:
     MissingExtra
         If Babel isn't installed.
     """
-    words = [] if _is_english(language) else _words_of_names(language)
+    words = [] if is_english(language) else _words_of_names(language)
     if len(words) >= LEAST_WORDS:
         return words
     return (resources.files("pipeline.corpora") / "vocabulary.txt").read_text(encoding="utf-8").split()
@@ -72,12 +72,12 @@ def vocabulary(language: str = "en") -> list[str]:
 
 def little_words(language: str) -> tuple[str, ...]:
     """What stands between other words in sentences."""
-    return ENGLISH_LITTLE if _is_english(language) else NUMBERS
+    return ENGLISH_LITTLE if is_english(language) else NUMBERS
 
 
 def is_written_in_latin(language: str) -> bool:
     """Whether a language has Latin letters, as far as its names tell."""
-    letters = "".join(_words_of_names(language)) if not _is_english(language) else "a"
+    letters = "".join(_words_of_names(language)) if not is_english(language) else "a"
     return sum(map(is_latin, letters)) > len(letters) / 2
 
 
@@ -90,7 +90,7 @@ def is_read_as_another(phonemes: str) -> bool:
     return "(" in phonemes  # it writes (en)lamp(ru)
 
 
-def _is_english(language: str) -> bool:
+def is_english(language: str) -> bool:
     return language.lower().partition("-")[0] == "en"
 
 

@@ -1,7 +1,8 @@
-"""A corpus of synthetic speech: eSpeak NG says every word in many accents and voices.
+"""A corpus of synthetic speech: eSpeak NG says every word in many accents and voices, and Kokoro where it is asked to.
 
-A split is a set of voice variants, in all accents, and a set of unknown words, so that neither the voices nor the
-unknown words of one split are in another. Some unknown words of training are near ones: keywords with a sound changed.
+A split is a set of voices, eSpeak NG's variants each in all accents, and a set of unknown words, so that neither the
+voices nor the unknown words of one split are in another. Some unknown words of training are near ones: keywords with a
+sound changed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeline.config import Corpus, Settings
-from pipeline.corpora import languages, pronunciation, voices
+from pipeline.corpora import kokoro, languages, pronunciation, voices
 from pipeline.corpora.manifest import TRAINING, Candidate, Found
 from pipeline.corpora.voices import Line, Script
 from pipeline.errors import CorpusError
+
+Speaker = tuple[str | kokoro.Voice, str]  # and the accent
 
 log = logging.getLogger(__name__)
 
@@ -54,20 +57,27 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     if near:
         share = f"{corpus.near_percent:g} % of training's other words"
         log.info("%s are keywords with a sound or two changed (corpus.near_percent)", share)
-    scripts = _scripts(corpus, voices.other_words(list(said), corpus), near, variants)
+    speakers = _speakers(corpus)
+    scripts = _scripts(corpus, voices.other_words(list(said), corpus), near, speakers)
     clips = folder / "clips"
     voices.speak_all(scripts, clips, settings, workers)
     words = {text: word for word, text in pronunciation.spelling(corpus).items()}
     candidates = [
         Candidate(
-            clips / script.voice / line.file, words.get(line.text, line.text), script.variant, script.split, "synthetic"
+            clips / script.voice / line.file,
+            words.get(line.text, line.text),
+            str(script.variant),
+            script.split,
+            "synthetic",
         )
         for script in scripts
         for line in script.lines
     ]
     ipa = {word: spoken.ipa for word, spoken in said.items()}
+    is_neural = any(isinstance(variant, kokoro.Voice) for of_split in speakers.values() for variant, _ in of_split)
+    licence = f"{voices.LICENCE}, {kokoro.LICENCE}" if is_neural else voices.LICENCE
     return Found(
-        tuple(said), candidates, voices.LICENCE, split_by="voice", warnings=warnings, language=corpus.language,
+        tuple(said), candidates, licence, split_by="voice", warnings=warnings, language=corpus.language,
         pronunciations=ipa,
     )  # fmt: skip
 
@@ -76,17 +86,16 @@ def _scripts(
     corpus: Corpus,
     other_words: Mapping[str, Sequence[str]],
     near_words: Mapping[str, Sequence[str]],
-    variants: Mapping[str, Sequence[str]],
+    speakers: Mapping[str, Sequence[Speaker]],
 ) -> list[Script]:
     """Which voice says what, and for which split."""
-    accents = languages.accents(corpus)
     said = [(text, take) for text in pronunciation.spelling(corpus).values() for take in range(_takes(corpus))]
     scripts = []
-    for split, names in variants.items():
+    for split, of_split in speakers.items():
         is_training = split == TRAINING
         percent = corpus.training_unknown_percent if is_training else corpus.unknown_percent
         per_voice = math.ceil(len(said) * percent / 100)
-        for number, (variant, accent) in enumerate(itertools.product(names, accents)):
+        for number, (variant, accent) in enumerate(of_split):
             near = near_words.get(accent, ()) if is_training else ()
             # The words are dealt out in turn, so that all are heard equally often.
             turns = range(number * per_voice, (number + 1) * per_voice)
@@ -94,6 +103,15 @@ def _scripts(
             lines = tuple(Line(word, take, _file_name(i, word)) for i, (word, take) in enumerate([*said, *others]))
             scripts.append(Script(accent, variant, split, lines))
     return sorted(scripts, key=lambda script: script.voice)
+
+
+def _speakers(corpus: Corpus) -> dict[str, list[Speaker]]:
+    """All voices of each split: eSpeak NG's in every accent, and Kokoro's."""
+    accents, neural = languages.accents(corpus), voices.kokoro_cast(corpus)
+    return {
+        split: [*itertools.product(variants, accents), *((voice, voice.accent) for voice in neural.get(split, ()))]
+        for split, variants in voices.cast(corpus).items()
+    }
 
 
 def _takes(corpus: Corpus) -> int:

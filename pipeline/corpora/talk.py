@@ -31,7 +31,7 @@ def find(settings: Settings, keywords: Sequence[str], folder: Path, workers: int
     talk = folder / "talk" / hashlib.sha256("\n".join(keywords).encode()).hexdigest()[:8]
     voices.speak_all(scripts, talk, settings, workers)
     return [
-        Candidate(talk / script.voice / line.file, TALK, script.variant, script.split, "synthetic")
+        Candidate(talk / script.voice / line.file, TALK, str(script.variant), script.split, "synthetic")
         for script in scripts
         for line in script.lines
     ]

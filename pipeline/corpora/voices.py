@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Corpus, Settings
-from pipeline.corpora import espeak, languages
+from pipeline.corpora import espeak, kokoro, languages
 from pipeline.corpora.manifest import TESTING, TRAINING, VALIDATION
 from pipeline.corpora.noise import seeded
 from pipeline.corpora.process import in_fresh_process
@@ -44,7 +44,7 @@ class Line:
     text: str
     take: int
     file: str
-    rate_wpm: tuple[int, int] = ALONE_WPM
+    rate_wpm: tuple[int, int] = ALONE_WPM  # of eSpeak NG; the other's words are said alone
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Script:
     """All that one voice has to say, in order."""
 
     accent: str
-    variant: str
+    variant: str | kokoro.Voice  # of eSpeak NG, or a voice of the other synthesiser
     split: str
     lines: tuple[Line, ...]
 
@@ -67,6 +67,21 @@ def cast(corpus: Corpus) -> dict[str, list[str]]:
     order = seeded(corpus.seed, "variants").permutation(len(usable))
     chosen = [usable[index] for index in order[: corpus.variants]]
     return deal(chosen, corpus, seeded(corpus.seed, "splits"))
+
+
+def kokoro_cast(corpus: Corpus) -> dict[str, list[kokoro.Voice]]:
+    """Voices between two of Kokoro's own for each split; no two splits share one of its own."""
+    count = corpus.kokoro_voices
+    if not count or not languages.is_english(corpus.language):
+        return {}
+    generator = seeded(corpus.seed, "kokoro")
+    own = deal(kokoro.names(), corpus, generator)
+    counts = {split: len(dealt) for split, dealt in deal([""] * count, corpus, generator).items()}
+    pairs = {split: [generator.choice(own[split], 2) for _ in range(counts[split])] for split in own}
+    return {
+        split: [kokoro.Voice(str(one), str(other), int(generator.integers(50, 101))) for one, other in of_split]
+        for split, of_split in pairs.items()
+    }
 
 
 def without_homophones(words: Sequence[str], others: Sequence[str], corpus: Corpus) -> list[str]:
@@ -177,21 +192,45 @@ def _speak(script: Script, clips: Path, settings: Settings) -> None:
     work = clips / f"{script.voice}.part"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    speaker = espeak.ESpeak()
-    speaker.set_voice(script.accent, script.variant)
+    say, spoken_hz = _espeak(script) if isinstance(script.variant, str) else _kokoro(script, script.variant)
     for line in script.lines:
         generator = seeded(settings.corpus.seed, script.voice, line.text, line.take)
-        spoken = speaker.say(
+        clip = audio.resample(trim(say(line, generator), spoken_hz), spoken_hz, rate_hz)
+        peak = amplitude(generator.uniform(*PEAK_DBFS))
+        # A word that this voice can't say becomes an empty file, which the stage reports as rejected.
+        audio.write(work / line.file, clip * np.float32(peak / np.abs(clip).max(initial=1e-3)), rate_hz)
+    work.rename(clips / script.voice)
+
+
+Say = Callable[[Line, np.random.Generator], Samples]
+
+
+def _espeak(script: Script) -> tuple[Say, int]:
+    """What says a line, and its sample rate in Hz."""
+    speaker = espeak.ESpeak()
+    speaker.set_voice(script.accent, str(script.variant))
+
+    def say(line: Line, generator: np.random.Generator) -> Samples:
+        return speaker.say(
             line.text,
             rate_wpm=int(generator.integers(*line.rate_wpm, endpoint=True)),
             pitch=int(generator.integers(*PITCH, endpoint=True)),
             pitch_range=int(generator.integers(*PITCH_RANGE, endpoint=True)),
         )
-        clip = audio.resample(trim(spoken, speaker.sample_rate_hz), speaker.sample_rate_hz, rate_hz)
-        peak = amplitude(generator.uniform(*PEAK_DBFS))
-        # A word that this voice can't say becomes an empty file, which the stage reports as rejected.
-        audio.write(work / line.file, clip * np.float32(peak / np.abs(clip).max(initial=1e-3)), rate_hz)
-    work.rename(clips / script.voice)
+
+    return say, speaker.sample_rate_hz
+
+
+def _kokoro(script: Script, voice: kokoro.Voice) -> tuple[Say, int]:
+    """The same with Kokoro; eSpeak NG transcribes."""
+    reader, speaker = espeak.ESpeak(), kokoro.Kokoro()
+    reader.set_voice(script.accent, espeak.variants()[0])
+
+    def say(line: Line, generator: np.random.Generator) -> Samples:
+        signs = kokoro.spelt(reader.transcribe(line.text))
+        return speaker.say(signs, voice, speed=generator.uniform(*kokoro.SPEED))
+
+    return say, kokoro.SAMPLE_RATE_HZ
 
 
 def homophones(words: Sequence[str], vocabulary: Sequence[str], accents: Sequence[str], variant: str) -> set[str]:

