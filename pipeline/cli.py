@@ -297,6 +297,24 @@ def inspect(model: Path, clips: tuple[Path, ...], picture: Path) -> None:
 
 
 @main.command()
+@click.argument("first", type=PATH, metavar="BUILD")
+@click.argument("second", type=PATH, metavar="BUILD")
+@click.option("--page", type=PATH, help="Where to write the same as a page, .html.")
+def compare(first: Path, second: Path, page: Path | None) -> None:
+    """Set two BUILDs side by side: settings, figures, and whether they differ by more than chance.
+
+    A BUILD is the folder that `make` fills, such as build/synthetic.
+    """
+    with _missing_extra_named():
+        from pipeline.pages import compare
+
+        comparison = compare.compare(first, second)
+        if page:
+            page.write_text(compare.page(comparison), encoding="utf-8")
+        _show(compare.tables(comparison), first)
+
+
+@main.command()
 @click.argument("bundle", type=PATH)
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE...")
 @format_option("table", "json", help="For people or for programs.")

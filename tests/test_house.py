@@ -22,7 +22,7 @@ from pipeline.receipt import PERSONAL, STAGES
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "pipeline").rglob("*.py"))
 
-FLOORS = {"ground": 0, "device": 1, "corpora": 2, "network": 2, "stages": 3, "cli": 4}
+FLOORS = {"ground": 0, "device": 1, "corpora": 2, "network": 2, "pages": 3, "stages": 4, "cli": 5}
 GROUND = {"pipeline", "pipeline.errors", "pipeline.config", "pipeline.receipt"}
 HEAVY = {"tensorflow", "tf_keras", "keras", "tensorflow_model_optimization", "librosa"}
 DEVICE_SET = {"numpy", "ai-edge-litert", "click", "flatbuffers", "soundfile", "soxr"}

@@ -23,7 +23,6 @@ from rich.console import Console
 from tones import CLIPS, RATE_HZ
 
 from benchmarks import trainings
-from benchmarks.intervals import margin
 from benchmarks.peers import __main__ as benchmark
 from benchmarks.peers import networks, recipes, runs, speed, tables
 from benchmarks.peers.recipes import PEERS
@@ -31,6 +30,7 @@ from benchmarks.peers.runs import LARGE, OURS, OWN, PUBLISHED, SMALL, Run
 from benchmarks.trainings import open_build
 from pipeline import config
 from pipeline.config import Audio, Features, Model, Train, load
+from pipeline.corpora.mistakes import margin
 from pipeline.device.interpreter import Network
 from pipeline.device.mfcc import mfcc
 from pipeline.errors import PipelineError, SettingsError

@@ -10,8 +10,8 @@ from rich.console import Group
 
 from benchmarks import views
 from benchmarks.changes import AS_IT_IS
-from benchmarks.intervals import margin
 from benchmarks.own_words.runs import Run
+from pipeline.corpora.mistakes import margin
 
 Results = Mapping[Run, dict[str, Any]]
 Seeds = Mapping[int, dict[str, Any]]  # results of one change

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from rich.console import Group
 
 from benchmarks import views
-from benchmarks.intervals import margin
 from benchmarks.peers.recipes import PEERS
 from benchmarks.peers.runs import DYNAMIC, INT8, NAMES, OURS, OWN, PHONE, PUBLISHED, Run
 from benchmarks.peers.speed import Times
 from pipeline.config import SILENCE, UNKNOWN
+from pipeline.corpora.mistakes import margin
 
 Results = Mapping[Run, dict[str, Any]]
 

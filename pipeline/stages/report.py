@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
@@ -18,6 +17,7 @@ from matplotlib.figure import Figure
 from pipeline import receipt
 from pipeline.config import Settings
 from pipeline.device.bundle import read_description
+from pipeline.pages import html
 
 PAGE = "index.html"
 
@@ -26,11 +26,9 @@ def run(settings: Settings, train: Path, evaluate: Path, bundle: Path, out: Path
     """Write the page, self-contained: it asks no other host for anything."""
     inputs = receipt.require(settings, train=train, evaluate=evaluate, bundle=bundle)
     with receipt.making(out, "report", settings, inputs) as work:
-        loader = jinja2.PackageLoader("pipeline.stages", ".")
-        # Labels and file names are a stranger's: all text is escaped.
-        pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
         metrics = json.loads((evaluate / "metrics.json").read_text(encoding="utf-8"))
-        content = pages.get_template("report.html.j2").render(
+        content = html.render(
+            "report.html.j2",
             metrics=metrics,
             description=read_description(bundle),
             curves=_curves(train / "history.csv"),

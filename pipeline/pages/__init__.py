@@ -1,0 +1,1 @@
+"""What a person looks at: pages that ask no other host for anything, and tables."""
