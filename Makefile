@@ -57,7 +57,7 @@ bundle: $(call made,bundle)         ## What a device gets
 memory: $(call made,memory)         ## Why an LSTM: how long recurrent networks of equal size remember (docs/lstm.md)
 
 # The section files are touched only when a setting (or the listing of SOURCE) changed: then, and only then, make sees it.
-SECTIONS := audio corpus features augment model train quantize listen streams personalise memory source negative
+SECTIONS := audio corpus features augment model train quantize listen streams personalise memory report source negative
 $(call read,$(SECTIONS)): check-settings ;
 check-settings: $(READY)
 	@$(RUN) settings $(SET)
@@ -78,8 +78,8 @@ $(call made,evaluate): pipeline/stages/evaluate.py $(call made,tune) | $(READY)
 	$(RUN) evaluate $(addprefix $(BUILD)/,corpus features train quantize export tune) $(@D)
 $(call made,bundle): pipeline/stages/bundle.py $(call made,evaluate) | $(READY)
 	$(RUN) bundle $(addprefix $(BUILD)/,export tune evaluate) $(@D)
-$(call made,report): pipeline/stages/report.py $(call made,bundle) | $(READY)
-	$(RUN) report $(addprefix $(BUILD)/,train evaluate bundle) $(@D)
+$(call made,report): pipeline/stages/report.py $(call made,bundle) $(call read,report) | $(READY)
+	$(RUN) report $(addprefix $(BUILD)/,corpus evaluate bundle) $(@D)
 $(call made,memory): pipeline/stages/memory.py $(call made,features) $(call read,memory) | $(READY)
 	$(RUN) memory $(BUILD)/features $(@D)
 

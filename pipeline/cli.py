@@ -258,7 +258,7 @@ def bundle(settings: Settings, **folders: Path) -> Any:
     return bundle.run(settings, **folders)
 
 
-@stage("train", "evaluate", "bundle")
+@stage("corpus", "evaluate", "bundle")
 def report(settings: Settings, **folders: Path) -> Any:
     """Draw the page that shows what was made."""
     from pipeline.stages import report

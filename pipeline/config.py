@@ -365,6 +365,13 @@ class Memory(Section):
 
 
 @dataclass(frozen=True)
+class Report(Section):
+    """The page at the end."""
+
+    voices: bool = True  # false leaves out sound, speakers and file names, for a page that is shared
+
+
+@dataclass(frozen=True)
 class Settings:
     audio: Audio = field(default_factory=Audio)
     corpus: Corpus = field(default_factory=Corpus)
@@ -377,6 +384,7 @@ class Settings:
     streams: Streams = field(default_factory=Streams)
     personalise: Personalise = field(default_factory=Personalise)
     memory: Memory = field(default_factory=Memory)
+    report: Report = field(default_factory=Report)
 
     def __post_init__(self) -> None:
         self.features.frames(self.audio)

@@ -40,9 +40,9 @@ STAGES = {
     "quantize": Stage(("quantize",), format=2),
     "export": Stage((), format=3),
     "tune": Stage(("listen", "streams"), format=2),
-    "evaluate": Stage((), format=6),
+    "evaluate": Stage((), format=7),
     "bundle": Stage((), format=3, is_published=True),
-    "report": Stage(()),
+    "report": Stage(("report",), format=2),
     "memory": Stage(("memory",)),
 }
 # What a stage reads besides in a build that goes on from another; all after it inherit that.

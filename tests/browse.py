@@ -5,6 +5,7 @@ Runs in the environment that has Playwright. OPTIONS are a scene's arguments, as
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -25,6 +26,12 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks.runtimes.client import FLAGS
 
 WAIT_MS = 30_000
+# Seconds of each sound, as soon as the browser knows them.
+LENGTHS = """
+all => Promise.all(all.map(one => one.duration || new Promise(done => {
+    one.onloadedmetadata = () => done(one.duration);
+})))
+"""
 FAKE_MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 Seen = dict[str, Any]
@@ -283,7 +290,23 @@ def replace(page: Page, file: str, old: str, new: str) -> None:
     page.route(f"**/{file}", answer)
 
 
+def read(address: str) -> Seen:
+    """A page that is read and needs no server, on a phone and on a desk, by day and by night."""
+    views = []
+    for width_px, theme in itertools.product((380, 1_280), ("light", "dark")):
+        with chromium(viewport={"width": width_px, "height": 900}, color_scheme=theme) as (page, seen):
+            page.goto(address)
+            pictures = page.locator("img").evaluate_all("all => all.map(one => one.complete && one.naturalWidth > 0)")
+            lengths = page.locator("audio").evaluate_all(LENGTHS)
+            view = {"width": width_px, "wide": width(page), "pictures": pictures, "lengths_s": lengths}
+            view["ink"] = page.locator("svg text").first.evaluate("text => getComputedStyle(text).fill")
+            view["paper"] = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+        views.append(view | seen)
+    return {"views": views}
+
+
 SCENES = (
+    read,
     hear,
     give,
     stop_server,

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from benchmarks.runtimes.runtimes import ENVIRONMENT
 
 # A shell that runs the tests in the background has Ctrl-C ignored; what they start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -32,6 +36,15 @@ def run_make(build: Path, *targets: str, **variables: str) -> subprocess.Complet
     given = {"BUILD": str(build), "PARAMS": str(TINY), **variables}
     command = ["make", *targets, *(f"{name}={value}" for name, value in given.items())]
     return subprocess.run(command, cwd=ROOT, env=CLEAN, capture_output=True, text=True, timeout=600)
+
+
+def see(scene: str, address: str, **options: Any) -> dict[str, Any]:
+    """Play a scene of `tests/browse.py`."""
+    command = [str(ENVIRONMENT / "bin" / "python"), "-m", "tests.browse", scene, address, json.dumps(options)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    seen: dict[str, Any] = json.loads(done.stdout)
+    return seen
 
 
 @pytest.fixture(scope="session")

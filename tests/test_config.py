@@ -93,7 +93,7 @@ def test_settings_cannot_be_changed_later() -> None:
 
 
 def test_an_unknown_section_is_refused_with_the_known_ones(tmp_path: Path) -> None:
-    known = "audio, corpus, features, augment, model, train, quantize, listen, streams, personalise, memory"
+    known = "audio, corpus, features, augment, model, train, quantize, listen, streams, personalise, memory, report"
     assert refused(tmp_path, "[feature]\nn_mfcc = 13\n") == f"unknown section [feature]; known: {known}"
 
 
@@ -181,6 +181,7 @@ OUT_OF_RANGE = {
     ],
     "memory": ["parameters = 0", "gap_steps = []", "gap_steps = [0]", "gap_steps = [10, 10]", "gap_updates = 0",
                "corpus_updates = 0", "clip_norm = 0", "large_gain = 0", "seeds = 0", "seed = -1"],
+    "report": ["voices = 1"],
 }  # fmt: skip
 
 

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import spoken
 from click.testing import CliRunner
+from conftest import see
 
 from benchmarks.runtimes.runtimes import ENVIRONMENT
 from pipeline.device import Spotter, audio, metadata
@@ -226,16 +227,6 @@ def test_the_spectrogram_shows_the_spectrum() -> None:
 
 
 # --- the page, in Chromium ---
-
-
-def see(scene: str, address: str, **options: Any) -> dict[str, Any]:
-    """Play a scene of `tests/browse.py`."""
-    python = ENVIRONMENT / "bin" / "python"
-    command = [str(python), "-m", "tests.browse", scene, address, json.dumps(options)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr
-    seen: dict[str, Any] = json.loads(done.stdout)
-    return seen
 
 
 @contextmanager

@@ -175,6 +175,12 @@ def content(folder: Path, clip: Clip) -> bytes:
     return found
 
 
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Read a table that `write_rows` wrote: a row as column → cell."""
+    with path.open(newline="", encoding="utf-8", errors=_ERRORS) as file:
+        return list(csv.DictReader(file))
+
+
 def write_rows(path: Path, header: list[str], rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV table; file names in it may hold any bytes."""
     with path.open("w", newline="", encoding="utf-8", errors=_ERRORS) as file:

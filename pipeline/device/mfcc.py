@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,9 +14,6 @@ from pipeline.errors import AudioError, MissingExtra
 
 def mfcc(samples: Samples, *, audio: Audio, features: Features) -> NDArray[np.float32]:
     """Mel-frequency cepstral coefficients of one window or a batch of them, as librosa computes them.
-
-    The decibels are not clipped against the loudest value (librosa's `top_db`), which would make a clip depend
-    on its neighbours in the batch and can't be known on a stream.
 
     Parameters
     ----------
@@ -33,12 +32,25 @@ def mfcc(samples: Samples, *, audio: Audio, features: Features) -> NDArray[np.fl
     MissingExtra
         If librosa isn't installed.
     """
+    decibels = log_mel(samples, audio=audio, features=features)
+    coefficients = _librosa().feature.mfcc(S=decibels, n_mfcc=features.n_mfcc)
+    return np.ascontiguousarray(np.swapaxes(coefficients, -1, -2), dtype=np.float32)
+
+
+def log_mel(samples: Samples, *, audio: Audio, features: Features) -> NDArray[np.float32]:
+    """Mel spectrogram in decibels, which the MFCC are a cosine transform of; parameters and errors as for `mfcc`.
+
+    The decibels are not clipped against the loudest value (librosa's `top_db`), which would make a clip depend
+    on its neighbours in the batch and can't be known on a stream.
+
+    Returns
+    -------
+    decibels
+        float32 `(n_mels, frames)` or `(batch, n_mels, frames)`.
+    """
     if samples.shape[-1] != audio.clip_samples:
         raise AudioError(f"a window has {audio.clip_samples} samples, {samples.shape[-1]} were given")
-    try:
-        import librosa
-    except ImportError:
-        raise MissingExtra("this file takes MFCC, which need librosa; run: pip install 'librosa~=0.11.0'") from None
+    librosa = _librosa()
     mel = librosa.feature.melspectrogram(
         y=samples,
         sr=audio.sample_rate_hz,
@@ -50,6 +62,12 @@ def mfcc(samples: Samples, *, audio: Audio, features: Features) -> NDArray[np.fl
         fmin=features.f_min_hz,
         fmax=features.f_max_hz,
     )
-    decibels = librosa.power_to_db(mel, top_db=None)
-    coefficients = librosa.feature.mfcc(S=decibels, n_mfcc=features.n_mfcc)
-    return np.ascontiguousarray(np.swapaxes(coefficients, -1, -2), dtype=np.float32)
+    return np.asarray(librosa.power_to_db(mel, top_db=None))
+
+
+def _librosa() -> ModuleType:
+    try:
+        import librosa
+    except ImportError:
+        raise MissingExtra("this file takes MFCC, which need librosa; run: pip install 'librosa~=0.11.0'") from None
+    return librosa

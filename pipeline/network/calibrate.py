@@ -45,12 +45,21 @@ def fold(network: tf_keras.Model, temperature: float) -> None:
     logits.set_weights([weights / temperature for weights in logits.get_weights()])
 
 
-def expected_calibration_error(scores: NDArray[np.float32], truth: NDArray[np.int32]) -> float:
-    """How far the best scores are from the share of them that is right: the mean over 15 equal bins, by their clips.
+def reliability(scores: NDArray[np.float32], truth: NDArray[np.int32]) -> list[dict[str, float]]:
+    """The clips by their best score, in 15 equal bins: how many, their mean best score, and the share that is right.
 
-    Parameters as for `temperature`; arXiv:1706.04599, section 2.
+    Parameters as for `temperature`; bins without a clip are left out. Guo et al. 2017, arXiv:1706.04599, section 2.
     """
-    best, right = scores.max(axis=1), scores.argmax(axis=1) == truth
+    best, right = scores.max(axis=1).astype(np.float64), scores.argmax(axis=1) == truth
     bins = np.minimum((best * _BINS).astype(int), _BINS - 1)
-    off = np.bincount(bins, weights=best - right, minlength=_BINS)
-    return float(np.abs(off).sum() / len(truth))
+    here = [bins == number for number in np.unique(bins)]
+    return [{"clips": int(h.sum()), "score": float(best[h].mean()), "right": float(right[h].mean())} for h in here]
+
+
+def expected_calibration_error(scores: NDArray[np.float32], truth: NDArray[np.int32]) -> float:
+    """How far the best scores are from the share of them that is right: the mean over all bins, by their clips.
+
+    Parameters as for `temperature`; the bins are those of `reliability`.
+    """
+    off = [row["clips"] * abs(row["score"] - row["right"]) for row in reliability(scores, truth)]
+    return sum(off) / len(truth)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,13 +157,12 @@ class _Build:
         clips = {(clip.split, clip.path): clip for clip in manifest.read(folder / "corpus")}
         self.clips = {clip.sha256: clip for clip in clips.values()}
         self.found: dict[tuple[str, str], dict[str, bool]] = {}  # sha256 of a clip → right
-        with (evaluated / "predictions.csv").open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                clip = clips.get((row["split"], row["path"]))
-                if clip is None:
-                    raise StaleInput(f"stale: {evaluated} was made from another corpus; run: make evaluate")
-                for model, label in _best_labels(row).items():
-                    self.found.setdefault((row["split"], model), {})[clip.sha256] = label == row["label"]
+        for row in manifest.read_rows(evaluated / "predictions.csv"):
+            clip = clips.get((row["split"], row["path"]))
+            if clip is None:
+                raise StaleInput(f"stale: {evaluated} was made from another corpus; run: make evaluate")
+            for model, label in _best_labels(row).items():
+                self.found.setdefault((row["split"], model), {})[clip.sha256] = label == row["label"]
 
     def lonely(self, other: _Build) -> int:
         """Clips that the other doesn't have, of the splits that both have."""

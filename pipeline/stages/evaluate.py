@@ -9,6 +9,7 @@ import gzip
 import itertools
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ from pipeline.corpora import hearing, manifest, mistakes, shards, streams
 from pipeline.corpora.hearing import Heard, Judged
 from pipeline.device.bundle import EXPORTED, THRESHOLDS, check_hashes, open_network, read_description
 from pipeline.device.interpreter import MFCC, Network
+from pipeline.device.listing import printable
 from pipeline.device.recognizer import DEFAULT_FILE
 from pipeline.errors import StaleInput
 from pipeline.network import calibrate, model
@@ -39,6 +41,8 @@ PREDICTIONS = "predictions.csv"
 KERAS, TRAINED = "keras", "keras before compression"
 BEFORE = f"{DEFAULT_FILE} before"  # of the bundle that this one was personalised from
 _LATENCY_RUNS = 200
+_WORST_CLIPS = 20
+_REASONS = 20  # why files are rejected, the most frequent
 
 Array = NDArray[np.float32]
 
@@ -74,7 +78,11 @@ def run(
         networks = {name: open_network(export, name, description) for name in description["files"]}
         models = _keras_models(train, quantize, settings)
         labels, about = description["labels"], manifest.read_about(corpus)
-        metrics: dict[str, Any] = {"labels": labels, "data": _data(settings, about), "splits": {}}
+        data = _data(settings, about) | _counts(corpus, labels)
+        metrics: dict[str, Any] = {"labels": labels, "data": data, "splits": {}}
+        metrics["history"] = [
+            {name: float(value) for name, value in epoch.items()} for epoch in manifest.read_rows(train / "history.csv")
+        ]
         metrics["temperature"] = json.loads((quantize / calibrate.TEMPERATURE).read_text(encoding="utf-8"))
         known = (manifest.TESTING, manifest.OFFICIAL, manifest.OTHERS, manifest.LEFT_OUT)
         splits = [split for split in known if (features / split).is_dir()]
@@ -85,6 +93,7 @@ def run(
             metrics["splits"][split] = {
                 "of": _of(split, metrics["data"]),
                 **_figures(scores[split], tests[split], labels),
+                "worst_clips": _worst(scores[split][DEFAULT_FILE], tests[split], labels),
             }
         learnt = mistakes.words_learnt(manifest.read(corpus))
         metrics["without_keywords"] = {
@@ -261,24 +270,62 @@ def _without_keywords(
     return mistakes.without_keywords(clips, found, learnt)
 
 
+def _worst(scores: Array, examples: Examples, labels: list[str]) -> list[dict[str, Any]]:
+    """The wrong clips that a model is surest of, at most twenty: where to listen first."""
+    wrong = np.flatnonzero(scores.argmax(axis=1) != examples.truth)
+    surest = wrong[np.argsort(-scores[wrong].max(axis=1), kind="stable")][:_WORST_CLIPS]
+    return [
+        {
+            **{name: getattr(examples.clips[n], name) for name in ("sha256", "speaker", "word", "label")},
+            "file": printable(Path(examples.clips[n].path).name),
+            "found": labels[scores[n].argmax()],
+            "score": float(scores[n].max()),
+        }
+        for n in surest
+    ]
+
+
+def _counts(corpus: Path, labels: list[str]) -> dict[str, Any]:
+    """What the corpus holds: clips by label and split, speakers by split, and files that can't be used by reason."""
+    clips = [clip for clip in manifest.read(corpus) if clip.label in labels]
+    splits = list(dict.fromkeys(clip.split for clip in clips))
+    rejected = Counter(row["reason"] for row in manifest.read_rows(corpus / manifest.REJECTED))
+    return {
+        "clips": {
+            label: {split: sum((clip.label, clip.split) == (label, split) for clip in clips) for split in splits}
+            for label in labels
+        },
+        "speakers": {
+            split: len({clip.speaker for clip in clips if clip.split == split and mistakes.is_spoken(clip)})
+            for split in splits
+        },
+        "rejected": dict(rejected.most_common(_REASONS)),
+        "rejected_files": rejected.total(),
+    }
+
+
 def _best(scores: Array, labels: list[str]) -> list[str]:
     return [labels[n] for n in scores.argmax(axis=1)]
 
 
 def _model_figures(scores: Array, truth: NDArray, reference: NDArray, labels: list[str]) -> dict[str, Any]:
-    """Accuracy with its Wilson interval, calibration, recall by label, confusion (rows: truth), changes from Keras."""
-    found = scores.argmax(axis=1)
-    right = int((found == truth).sum())
+    """Accuracy and recall with their Wilson intervals, calibration, confusion (rows: truth), changes from Keras."""
+    best = scores.argmax(axis=1)
+    right = int((best == truth).sum())
     numbers = range(len(labels))
-    confusion = sklearn.metrics.confusion_matrix(truth, found, labels=list(numbers))
-    recall = {labels[n]: confusion[n, n] / confusion[n].sum() if confusion[n].sum() else None for n in numbers}
+    confusion = sklearn.metrics.confusion_matrix(truth, best, labels=list(numbers))
+    counts = {labels[n]: (int(confusion[n, n]), int(confusion[n].sum())) for n in numbers}
+    recall = {label: found / clips if clips else None for label, (found, clips) in counts.items()}
+    intervals = {label: mistakes.wilson(found, clips) if clips else None for label, (found, clips) in counts.items()}
     return {
         "clips": len(truth),
         "accuracy": right / len(truth),
         "accuracy_interval": mistakes.wilson(right, len(truth)),
-        "labels_changed": float((found != reference).mean()),
+        "labels_changed": float((best != reference).mean()),
         "expected_calibration_error": calibrate.expected_calibration_error(scores, truth),
+        "reliability": calibrate.reliability(scores, truth),
         "recall": recall,
+        "recall_interval": intervals,
         "confusion": confusion.tolist(),
     }
 
