@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import CLEAN, ROOT, TINY
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pipeline.config import Settings, load
 from pipeline.corpora import shards
@@ -140,4 +141,12 @@ def test_a_model_trained_in_mixed_precision_is_saved_in_float32(
 def test_the_history_is_part_of_what_was_made_and_tensorboard_has_its_events(tiny_build: Path) -> None:
     receipt = json.loads((tiny_build / "train" / "receipt.json").read_text())
     assert "history.csv" in receipt["files"]
-    assert list((tiny_build / "train" / "tensorboard").rglob("events.out.tfevents.*"))
+    history = rows(tiny_build / "train")
+    validation, training = (
+        EventAccumulator(str(tiny_build / "train" / "tensorboard" / run), {"tensors": 0}).Reload()
+        for run in ("validation", "train")
+    )
+    pictures = validation.Tensors("confusion")
+    assert [picture.step for picture in pictures] == list(range(len(history)))
+    assert all(picture.tensor_proto.string_val[2].startswith(b"\x89PNG") for picture in pictures)
+    assert {"epoch_loss", "epoch_accuracy", "conv_1/kernel_0/histogram"} <= {*training.Tags()["tensors"]}

@@ -20,6 +20,7 @@ _STYLE: Any = {
     **dict.fromkeys(_TEXT, _INK),
     "axes.spines.top": False, "axes.spines.right": False, "font.family": "sans-serif", "font.size": 10,
     "legend.frameon": False, "svg.fonttype": "none", "svg.hashsalt": "page",
+    "text.parse_math": False,  # a label may hold a dollar sign
 }  # fmt: skip
 _SIZE_INCHES = (4.6, 3.1)  # narrow: on a phone it is as wide as the screen, and its letters stay readable
 _FIRST, _SECOND = "#3a86c8", "#e07b39"  # both are seen on white and on black
@@ -60,6 +61,25 @@ def spectrogram(decibels: NDArray[np.float32], what: str) -> Markup:
     matplotlib.image.imsave(buffer, decibels, quietest, loudest, "magma", format="png", origin="lower")
     content = base64.b64encode(buffer.getvalue()).decode()
     return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(content, f"spectrogram of {what}")
+
+
+def confusion(counts: NDArray[np.int64], labels: Sequence[str]) -> bytes:
+    """A picture, PNG, of how many clips of each label (rows) were given each label (columns), by share of the row."""
+    size = 1.5 + 0.4 * len(labels)
+    with matplotlib.rc_context({"text.parse_math": False}):
+        figure = Figure(figsize=(size, size), layout="constrained")
+        axes = figure.subplots()
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.argwhere(counts):
+            ink = "white" if shares[row, column] > 0.5 else "black"
+            axes.text(column, row, f"{counts[row, column]}", ha="center", va="center", color=ink)
+        axes.set_xticks(range(len(labels)), labels, rotation=90)
+        axes.set_yticks(range(len(labels)), labels)
+        axes.set(xlabel="heard", ylabel="said")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+    return buffer.getvalue()
 
 
 @matplotlib.rc_context(_STYLE)

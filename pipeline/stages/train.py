@@ -12,16 +12,22 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import sklearn.metrics
+from numpy.typing import NDArray
+
 from pipeline import receipt
 from pipeline.config import Settings, Train
 from pipeline.corpora import manifest, shards
 from pipeline.errors import PipelineError
 from pipeline.network import batches, model
 from pipeline.network.engine import tf, tf_keras
+from pipeline.pages import plots
 
 MODEL = "model.keras"
 HISTORY = "history.csv"
 UNFINISHED = "unfinished"  # what only a resumed run needs
+TENSORBOARD = "tensorboard"
 
 Architecture = Callable[..., tf_keras.Model]  # takes what model.build takes after its settings
 Optimizer = Callable[[Train, int], tf_keras.optimizers.Optimizer]  # of the settings and the steps of an epoch
@@ -130,7 +136,11 @@ def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: 
         ),
         initial_epoch=len(keeper.history),
         epochs=settings.train.epochs,
-        callbacks=[keeper, tf_keras.callbacks.TensorBoard(work / "tensorboard", profile_batch=0)],
+        callbacks=[
+            keeper,
+            tf_keras.callbacks.TensorBoard(work / TENSORBOARD, histogram_freq=1, profile_batch=0),
+            Confusion(work / TENSORBOARD, held_out, index[:, shards.LABEL], manifest.read_labels(features)),
+        ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
 
@@ -154,6 +164,23 @@ def read_history(folder: Path) -> list[dict[str, float]]:
 
 def best_epoch(history: Sequence[dict[str, float]]) -> int:
     return min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
+
+
+class Confusion(tf_keras.callbacks.Callback):
+    """Shows TensorBoard after each epoch what the validation clips are taken for."""
+
+    def __init__(self, folder: Path, mfcc: NDArray[np.float32], truth: NDArray[np.int32], labels: list[str]) -> None:
+        super().__init__()
+        self.mfcc, self.truth, self.labels = mfcc, truth, labels
+        self.writer = tf.summary.create_file_writer(str(folder / "validation"))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        found = self.model.predict(self.mfcc, batch_size=256, verbose=0).argmax(axis=1)
+        numbers = range(len(self.labels))
+        counts = sklearn.metrics.confusion_matrix(self.truth, found, labels=list(numbers))
+        picture = tf.io.decode_png(plots.confusion(counts, self.labels))
+        with self.writer.as_default():
+            tf.summary.image("confusion", picture[tf.newaxis], step=epoch)
 
 
 class Keeper(tf_keras.callbacks.Callback):
