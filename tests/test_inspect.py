@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from click.testing import CliRunner, Result
 from pipeline import receipt
 from pipeline.cli import main
 from pipeline.config import load
-from pipeline.device import audio
+from pipeline.device import Recognizer, audio
 from pipeline.device.bundle import GOLDEN, GOLDEN_SCORES
 from pipeline.network import model
 from pipeline.network.engine import tf, tf_keras
@@ -165,3 +166,25 @@ def test_the_phone_file_scores_as_what_is_shown_says(tiny_build: Path) -> None:
     for clip in json.loads((bundle / GOLDEN_SCORES).read_text())["clips"]:
         look = built.look(audio.read(bundle / GOLDEN / clip["file"], built.audio.sample_rate_hz))
         np.testing.assert_allclose(read_out(look, calibrated), clip["scores"]["commands_float.tflite"], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.recordings
+@pytest.mark.skipif("RECORDINGS" not in os.environ, reason="set RECORDINGS to a folder with speech_commands/ in it")
+def test_on_what_people_say_the_numpy_cell_keras_and_the_files_agree(tiny_build: Path) -> None:
+    built, bundle = Inspector.load(tiny_build / "train"), tiny_build / "bundle"
+    calibrated = model.load(tiny_build / "quantize" / "model.keras")
+    files = {"commands_features_float.tflite": 1e-5, "commands_float.tflite": 1e-4}  # the second has its own MFCC
+    recognizers = {name: Recognizer.load(bundle, name) for name in files}
+    spoken = sorted((Path(os.environ["RECORDINGS"]) / "speech_commands").glob("[a-z]*/*_0.flac"))[::200]
+    assert len(spoken) > 20
+    for path in spoken:
+        samples = audio.read(path, built.audio.sample_rate_hz)
+        look = built.look(samples)
+        for name, both in look.layers.items():
+            first, last = (built.network.get_layer(layer).output for layer in (model.NORMALISED, name))
+            hidden = np.concatenate([both["forwards"].hidden, both["backwards"].hidden], axis=1)
+            np.testing.assert_allclose(tf_keras.Model(first, last)(look.mfcc[None])[0], hidden, atol=1e-5)
+        for name, off in files.items():
+            scores = list(recognizers[name].classify(samples).scores.values())
+            np.testing.assert_allclose(read_out(look, calibrated), scores, atol=off, err_msg=f"{name}, {path}")
