@@ -433,12 +433,12 @@ def load(path: Path | None = None, **given: Mapping[str, Any]) -> Settings:
 
 
 def load_personal(path: Path | None, base: Mapping[str, Any], bundle: str, source: str) -> Settings:
-    """The settings that a build was made by, with a section [personalise] over them.
+    """The settings that a build was made by, with the sections [personalise] and [report] over them.
 
     Parameters
     ----------
     path
-        TOML file with that section alone; None for its defaults.
+        TOML file with these sections alone; None for their defaults.
     base
         Sections of the build, as its receipts have them.
     bundle, source
@@ -451,12 +451,11 @@ def load_personal(path: Path | None, base: Mapping[str, Any], bundle: str, sourc
     """
     overlay = _read(path) if path else {}
     try:
-        if others := sorted(overlay.keys() - {"personalise"}):
-            raise SettingsError(f"section [{others[0]}]: it is as BUNDLE was made; give [personalise] alone")
+        if others := sorted(overlay.keys() - {"personalise", "report"}):
+            raise SettingsError(f"section [{others[0]}]: it is as BUNDLE was made; give [personalise] or [report]")
         given = {**overlay.get("personalise", {}), "bundle": bundle, "source": source}
-        return Settings(
-            **{name: build_section(name, values) for name, values in {**base, "personalise": given}.items()}
-        )
+        sections = {**base, **overlay, "personalise": given}
+        return Settings(**{name: build_section(name, values) for name, values in sections.items()})
     except SettingsError as error:
         raise SettingsError(f"{path or 'settings'}: {error}") from None
 

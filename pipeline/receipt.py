@@ -40,7 +40,7 @@ STAGES = {
     "quantize": Stage(("quantize",), format=2),
     "export": Stage((), format=3),
     "tune": Stage(("listen", "streams"), format=2),
-    "evaluate": Stage((), format=7),
+    "evaluate": Stage((), format=8),
     "bundle": Stage((), format=3, is_published=True),
     "report": Stage(("report",), format=2),
     "memory": Stage(("memory",)),

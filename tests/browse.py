@@ -32,6 +32,8 @@ all => Promise.all(all.map(one => one.duration || new Promise(done => {
     one.onloadedmetadata = () => done(one.duration);
 })))
 """
+INK = "text => getComputedStyle(text).fill"
+PAPER_PX = 718  # A4 without a centimetre of margin on each side
 FAKE_MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 Seen = dict[str, Any]
@@ -291,7 +293,7 @@ def replace(page: Page, file: str, old: str, new: str) -> None:
 
 
 def read(address: str) -> Seen:
-    """A page that is read and needs no server, on a phone and on a desk, by day and by night."""
+    """A page that is read and needs no server, on a phone and on a desk, by day, by night and on paper."""
     views = []
     for width_px, theme in itertools.product((380, 1_280), ("light", "dark")):
         with chromium(viewport={"width": width_px, "height": 900}, color_scheme=theme) as (page, seen):
@@ -299,8 +301,12 @@ def read(address: str) -> Seen:
             pictures = page.locator("img").evaluate_all("all => all.map(one => one.complete && one.naturalWidth > 0)")
             lengths = page.locator("audio").evaluate_all(LENGTHS)
             view = {"width": width_px, "wide": width(page), "pictures": pictures, "lengths_s": lengths}
-            view["ink"] = page.locator("svg text").first.evaluate("text => getComputedStyle(text).fill")
-            view["paper"] = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+            view["ink"] = page.locator("svg text").first.evaluate(INK)
+            view["dark"] = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+            page.emulate_media(media="print")
+            page.set_viewport_size({"width": PAPER_PX, "height": 900})
+            view |= {"paper_px": PAPER_PX, "wide_in_print": width(page)}
+            view["ink_in_print"] = page.locator("svg text").first.evaluate(INK)
         views.append(view | seen)
     return {"views": views}
 

@@ -54,7 +54,11 @@ def test_few_clips_that_are_all_right_make_no_network_sure_of_everything() -> No
 def test_the_error_is_the_gap_between_scores_and_what_is_right_bin_by_bin() -> None:
     # Four clips at 0.9, of which three are right, and four at 0.5, of which all are: (4 * 0.15 + 4 * 0.5) / 8.
     scores = np.array([[0.9, 0.1]] * 4 + [[0.5, 0.25]] * 4, np.float32)
-    assert calibrate.expected_calibration_error(scores, np.array([0, 0, 0, 1, 0, 0, 0, 0])) == pytest.approx(0.325)
+    truth = np.array([0, 0, 0, 1, 0, 0, 0, 0])
+    assert calibrate.expected_calibration_error(scores, truth) == pytest.approx(0.325)
+    low, high = calibrate.reliability(scores, truth)
+    assert low == {"clips": 4, "score": pytest.approx(0.5), "right": 1.0}
+    assert high == {"clips": 4, "score": pytest.approx(0.9), "right": 0.75}
 
 
 def test_folded_in_it_changes_the_scores_as_dividing_logits_would_and_no_label() -> None:

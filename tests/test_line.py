@@ -555,6 +555,7 @@ def test_recordings_of_a_person_become_a_recogniser_whatever_the_words_are_calle
         for speaker, take in itertools.product(range(5), range(8)):
             hum(tmp_path / "source" / word / f"s{speaker}" / f"{take}.flac", pitch_hz * (1 + 0.02 * speaker))
     (tmp_path / "source" / words[0] / "s0" / "empty.wav").touch()
+    (tmp_path / "source" / os.fsdecode(b"caf\xe9 <i>.txt")).touch()  # no UTF-8, and what it is warned of is shown
     given = {"CORPUS": "folder", "SOURCE": str(tmp_path / "source"), "PARAMS": str(params)}
     result = run_make(build, **given)
     assert result.returncode == 0, result.stderr
@@ -564,6 +565,7 @@ def test_recordings_of_a_person_become_a_recogniser_whatever_the_words_are_calle
     page = (build / "report" / "index.html").read_text(encoding="utf-8")
     assert "<b>it" not in page
     assert "&lt;b&gt;it&#39;s" in page
+    assert "caf? &lt;i&gt;.txt: not used, it lies outside the word folders" in page
     assert "No stream without words" in page
     assert "no figure: there was no stream without words" in (build / "bundle" / "MODEL_CARD.md").read_text()
 

@@ -150,13 +150,14 @@ def build(folder: Path, given: Settings | None = None) -> Path:
 def test_settings_are_those_of_the_build_with_the_section_of_a_file_over_them(tmp_path: Path) -> None:
     sections = personal.sections(build(tmp_path / "x", config.load(train={"epochs": 7})))
     path = tmp_path / "mine.toml"
-    path.write_text("[personalise]\nepochs = 3\n")
+    path.write_text("[personalise]\nepochs = 3\n[report]\nvoices = false\n")
     loaded = config.load_personal(path, sections, "b", "s")
-    assert loaded == config.load(train={"epochs": 7}, personalise={"epochs": 3, "bundle": "b", "source": "s"})
+    given = {"personalise": {"epochs": 3, "bundle": "b", "source": "s"}, "report": {"voices": False}}
+    assert loaded == config.load(train={"epochs": 7}, **given)
     path.write_text("[train]\nepochs = 3\n")
     with pytest.raises(SettingsError) as caught:
         config.load_personal(path, sections, "b", "s")
-    assert str(caught.value) == f"{path}: section [train]: it is as BUNDLE was made; give [personalise] alone"
+    assert str(caught.value) == f"{path}: section [train]: it is as BUNDLE was made; give [personalise] or [report]"
 
 
 def test_a_bundle_without_its_build_is_refused(tmp_path: Path) -> None:

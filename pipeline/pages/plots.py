@@ -24,6 +24,7 @@ _STYLE: Any = {
 }  # fmt: skip
 _SIZE_INCHES = (4.6, 3.1)  # narrow: on a phone it is as wide as the screen, and its letters stay readable
 _FIRST, _SECOND = "#3a86c8", "#e07b39"  # both are seen on white and on black
+_LINES = ("-", "--", "-.", ":")  # told apart without colours, too
 _SEEN_DB = 60  # of a spectrogram, below its loudest
 
 Row = Mapping[str, Any]
@@ -45,12 +46,11 @@ def reliability(bins: Sequence[Row]) -> Markup:
     """The share of clips that is right against their best score; a dot's area is how many clips it stands for."""
     figure = _figure()
     axes = figure.subplots()
-    axes.plot([0, 100], [0, 100], color=_INK, linewidth=0.8, linestyle=":", label="scores that mean what they say")
+    axes.plot([0, 100], [0, 100], color=_INK, linewidth=0.8, linestyle=":")
     clips = np.array([row["clips"] for row in bins])
     score, right = (np.array([100 * row[name] for row in bins]) for name in ("score", "right"))
     axes.scatter(score, right, s=20 + 300 * clips / clips.sum(), color=_FIRST, alpha=0.8)
     axes.set(xlabel="best score, %", ylabel="right, %", xlim=(0, 103), ylim=(0, 105))
-    axes.legend(loc="upper left")
     return _svg(figure, "share of clips that is right, by their best score")
 
 
@@ -100,9 +100,10 @@ def _tradeoff(streams: Mapping[str, Any], alarms: str) -> Markup:
     axes = figure.subplots()
     with_words = [name for name, figures in shipped.items() if figures["words"]]
     for number, words in enumerate(with_words):
-        axes.plot(*_points(swept[alarms], swept[words]), color=f"C{number}", label=words)
-        axes.plot(*_points([shipped[alarms]], [shipped[words]]), "o", color=f"C{number}")
-    axes.set(xlabel=f"false alarms an hour: {alarms}", ylabel="words missed, %", ylim=(0, 100))
+        color, line = f"C{number}", _LINES[number % len(_LINES)]
+        axes.plot(*_points(swept[alarms], swept[words]), line, color=color, label=words)
+        axes.plot(*_points([shipped[alarms]], [shipped[words]]), "o", color=color, clip_on=False)
+    axes.set(xlabel=f"false alarms an hour: {alarms}", ylabel="words missed, %", ylim=(0, 102))
     axes.set_xscale("symlog", linthresh=1)
     axes.set_xlim(0, None)
     axes.xaxis.set_major_formatter("{x:g}")

@@ -93,8 +93,9 @@ def run(
             metrics["splits"][split] = {
                 "of": _of(split, metrics["data"]),
                 **_figures(scores[split], tests[split], labels),
-                "worst_clips": _worst(scores[split][DEFAULT_FILE], tests[split], labels),
             }
+        wrong = _wrong({split: scores[split][DEFAULT_FILE] for split in metrics["splits"]}, tests, labels)
+        metrics |= {"wrong_clips": len(wrong), "worst_clips": wrong[:_WORST_CLIPS]}
         learnt = mistakes.words_learnt(manifest.read(corpus))
         metrics["without_keywords"] = {
             name: _without_keywords(name, scores, tests, labels, learnt) for name in (KERAS, DEFAULT_FILE)
@@ -105,7 +106,8 @@ def run(
         metrics["streams"]["on_validation"] = json.loads((tune / hearing.ON_VALIDATION).read_text(encoding="utf-8"))
         timed = tests[manifest.TESTING]
         metrics["files"] = {name: _file_figures(export / name, network, timed) for name, network in networks.items()}
-        (work / METRICS).write_text(json.dumps(metrics, indent=1, ensure_ascii=False), encoding="utf-8")
+        content = json.dumps(metrics, indent=1, ensure_ascii=False)
+        (work / METRICS).write_text(content, encoding="utf-8", errors="replace")  # a name may hold bytes that are none
         rows = [
             _prediction(clip, scores[split], n, labels)
             for split, examples in tests.items()
@@ -270,26 +272,31 @@ def _without_keywords(
     return mistakes.without_keywords(clips, found, learnt)
 
 
-def _worst(scores: Array, examples: Examples, labels: list[str]) -> list[dict[str, Any]]:
-    """The wrong clips that a model is surest of, at most twenty: where to listen first."""
-    wrong = np.flatnonzero(scores.argmax(axis=1) != examples.truth)
-    surest = wrong[np.argsort(-scores[wrong].max(axis=1), kind="stable")][:_WORST_CLIPS]
-    return [
+def _wrong(scores: Mapping[str, Array], tests: Mapping[str, Examples], labels: list[str]) -> list[dict[str, Any]]:
+    """The clips that one model gets wrong, by its scores of each split: first those that it is surest of.
+
+    Clips of the official archive may be in the testing split too; such a clip counts once.
+    """
+    wrong = [
         {
-            **{name: getattr(examples.clips[n], name) for name in ("sha256", "speaker", "word", "label")},
-            "file": printable(Path(examples.clips[n].path).name),
-            "found": labels[scores[n].argmax()],
-            "score": float(scores[n].max()),
+            **{name: getattr(tests[split].clips[n], name) for name in ("sha256", "split", "speaker", "word", "label")},
+            "file": printable(Path(tests[split].clips[n].path).name),
+            "found": labels[values[n].argmax()],
+            "score": float(values[n].max()),
         }
-        for n in surest
+        for split, values in scores.items()
+        for n in np.flatnonzero(values.argmax(axis=1) != tests[split].truth)
     ]
+    return sorted({clip["sha256"]: clip for clip in wrong}.values(), key=lambda clip: -clip["score"])
 
 
 def _counts(corpus: Path, labels: list[str]) -> dict[str, Any]:
     """What the corpus holds: clips by label and split, speakers by split, and files that can't be used by reason."""
     clips = [clip for clip in manifest.read(corpus) if clip.label in labels]
-    splits = list(dict.fromkeys(clip.split for clip in clips))
-    rejected = Counter(row["reason"] for row in manifest.read_rows(corpus / manifest.REJECTED))
+    known = (*manifest.SPLITS, manifest.OFFICIAL, manifest.OTHERS, manifest.LEFT_OUT)
+    splits = [split for split in known if any(clip.split == split for clip in clips)]
+    rows = manifest.read_rows(corpus / manifest.REJECTED)
+    rejected = Counter(row["reason"].partition(":")[0] for row in rows)  # too short, not by how much
     return {
         "clips": {
             label: {split: sum((clip.label, clip.split) == (label, split) for clip in clips) for split in splits}

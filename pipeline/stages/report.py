@@ -33,7 +33,7 @@ def run(settings: Settings, corpus: Path, evaluate: Path, bundle: Path, out: Pat
             description=read_description(bundle),
             phone=metrics["streams"]["file"],
             voices=settings.report.voices,
-            worst={name: list(_worst(split, corpus, settings)) for name, split in metrics["splits"].items()},
+            worst=list(_worst(metrics["worst_clips"], corpus, settings)),
             curves=plots.curves(metrics["history"]),
             tradeoffs=plots.tradeoffs(metrics["streams"]),
             reliability=plots.reliability,
@@ -42,10 +42,10 @@ def run(settings: Settings, corpus: Path, evaluate: Path, bundle: Path, out: Pat
     return str(out / PAGE)
 
 
-def _worst(figures: dict[str, Any], corpus: Path, settings: Settings) -> Iterator[dict[str, Any]]:
+def _worst(found: list[dict[str, Any]], corpus: Path, settings: Settings) -> Iterator[dict[str, Any]]:
     """The wrong clips that the file for phones is surest of, with their picture and their sound."""
     clips = {clip.sha256: clip for clip in manifest.read(corpus)}
-    for wrong in figures["worst_clips"]:
+    for wrong in found:
         samples = manifest.window(corpus, clips[wrong["sha256"]], settings.audio)
         decibels = log_mel(samples, audio=settings.audio, features=settings.features)
         picture = plots.spectrogram(decibels, f"“{wrong['word']}”, taken for “{wrong['found']}”")
