@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def metrics(right: int, clips: int, **changed: Any) -> dict[str, Any]:
         "false_alarms_per_hour": 1.0, "false_alarms_per_hour_interval": [0.0, 4.0],
     }  # fmt: skip
     return {
+        "labels": LABELS,
         "data": {"corpus": "folder", "origin": "recordings of people"},
         "splits": {TESTING: {"models": {DEFAULT_FILE: figure(right, clips)}}},
         "without_keywords": {DEFAULT_FILE: {}},
@@ -48,14 +49,19 @@ def metrics(right: int, clips: int, **changed: Any) -> dict[str, Any]:
 
 
 def make_build(
-    folder: Path, right: Mapping[str, bool], settings: Settings | None = None, speakers: int = 1000, **changed: Any
+    folder: Path,
+    right: Mapping[str, bool],
+    settings: Settings | None = None,
+    speakers: int = 1000,
+    unknown: Collection[str] = (),
+    **changed: Any,
 ) -> Path:
-    """A build whose file for phones got these clips of “yes” right or wrong."""
+    """A build whose file for phones got these clips of “yes” right or wrong; `unknown` have another label in it."""
     made = settings or Settings()
     clips = [
         Clip(
             f"yes/{name}.wav",
-            "yes",
+            "_unknown_" if name in unknown else "yes",
             f"s{n % speakers}",
             TESTING,
             "folder",
@@ -67,11 +73,11 @@ def make_build(
     with receipt.making(folder / "corpus", "corpus", made) as work:
         manifest.write(work, clips, LABELS)
         manifest.write_about(work, Found(("yes", "no"), [], licence="none"))
-    with receipt.making(folder / "evaluate", "evaluate", made) as work:
+    with receipt.making(folder / "evaluate", "evaluate", made, [receipt.read(folder / "corpus", "corpus")]) as work:
         (work / "metrics.json").write_text(json.dumps(metrics(sum(right.values()), len(right), **changed)))
         columns = ["split", "path", "speaker", "word", "label", *(f"{DEFAULT_FILE}:{label}" for label in LABELS)]
         rows = [
-            [TESTING, clip.path, clip.speaker, "yes", "yes", 0.1, 0.1, *((0.6, 0.2) if good else (0.2, 0.6))]
+            [TESTING, clip.path, clip.speaker, "yes", clip.label, 0.1, 0.1, *((0.6, 0.2) if good else (0.2, 0.6))]
             for clip, good in zip(clips, right.values(), strict=True)
         ]
         manifest.write_rows(work / "predictions.csv", columns, rows)
@@ -145,7 +151,19 @@ def test_the_same_recording_counts_wherever_it_lies_and_others_are_told_of(tmp_p
     comparison = compare.compare(one, other)
     assert [(p.clips, p.only_first, p.only_second) for p in comparison.paired] == [(2, 0, 1)]
     assert comparison.in_one_only == (1, 0)
-    assert f"1 clips of the same splits are in {one} alone." in compare.verdict(comparison)
+    said = f"1 clips of the same splits are in {one} alone, or have another label in the other."
+    assert said in compare.verdict(comparison)
+
+
+def test_a_clip_under_another_label_is_not_compared_and_other_labels_are_told_of(tmp_path: Path) -> None:
+    one = make_build(tmp_path / "a", {"x": True, "y": True}, labels=[*LABELS, "lamp"])
+    other = make_build(tmp_path / "b", {"x": True, "y": True}, unknown=["y"])
+    comparison = compare.compare(one, other)
+    assert [(p.clips, p.only_first, p.only_second) for p in comparison.paired] == [(1, 0, 0)]
+    assert comparison.in_one_only == (1, 1)
+    assert [line for line in compare.verdict(comparison) if line.startswith("Labels of")] == [
+        f"Labels of {one} alone: lamp. Fewer to choose from are the easier task."
+    ]
 
 
 def test_without_a_clip_in_both_nothing_is_said_of_chance(tmp_path: Path) -> None:
@@ -160,7 +178,7 @@ def test_without_a_clip_in_both_nothing_is_said_of_chance(tmp_path: Path) -> Non
 def test_settings_that_differ_are_listed_and_paths_are_not(tmp_path: Path) -> None:
     plain = load(corpus={"kind": "folder", "source": "/home/anna/takes"})
     other = dataclasses.replace(load(corpus={"kind": "folder", "source": "/elsewhere"}), train=Train(epochs=5))
-    # A receipt of `evaluate` holds what its inputs hold; these have none, so that all is in the corpus.
+    # A receipt of `evaluate` holds what its inputs hold; here that is the corpus alone.
     builds = []
     for name, settings in (("a", plain), ("b", other)):
         build = make_build(tmp_path / name, {"x": True}, settings)
@@ -187,26 +205,35 @@ def test_figures_that_differ_are_listed(tmp_path: Path) -> None:
 def test_the_command_shows_tables_and_writes_a_page_on_which_a_strangers_text_stays_text(tmp_path: Path) -> None:
     hostile = "<script>alert(1)</script>[bold]"
     one = make_build(tmp_path / "a", {"x": True, "y": True})
-    other = make_build(tmp_path / "b", {"x": True, "y": False}, data={"corpus": hostile, "origin": "recordings"})
+    data, labels = {"corpus": "folder", "origin": hostile}, [*LABELS, hostile]
+    other = make_build(tmp_path / "b", {"x": True, "y": False}, data=data, labels=labels)
     page = tmp_path / "page.html"
     shown = CliRunner().invoke(main, ["compare", str(one), str(other), "--page", str(page)])
     assert shown.exit_code == 0, shown.output
     assert "-50.00 ±" in shown.output
-    assert "[bold]" in shown.output
+    assert f"Labels of {other} alone: {hostile}." in shown.output.replace("\n", "")
     written = page.read_text(encoding="utf-8")
     assert "<script" not in written
-    assert "&lt;script&gt;alert(1)&lt;/script&gt;[bold]" in written
+    assert written.count("&lt;script&gt;alert(1)&lt;/script&gt;[bold]") == 2  # a label and a figure
     assert "default-src &#39;none&#39;" not in written
     assert "default-src 'none'" in written
     assert "-50.00 ± " in written
 
 
-@pytest.mark.parametrize("damage", ["gone", "edited"])
+@pytest.mark.parametrize("damage", ["no build", "gone", "edited", "remade"])
 def test_what_cant_be_compared_is_said_in_one_line(tmp_path: Path, damage: str) -> None:
     one, other = make_build(tmp_path / "a", {"x": True}), make_build(tmp_path / "b", {"x": True})
-    if damage == "gone":
+    if damage == "no build":
+        shutil.rmtree(other)
+        said = f"missing: {other}/corpus/receipt.json; run: make corpus"
+    elif damage == "gone":
         shutil.rmtree(other / "evaluate")
         said = f"missing: {other}/evaluate/receipt.json; run: make evaluate"
+    elif damage == "remade":  # with the same names, as synthetic clips have them; the evaluation is of the ones before
+        clips = [dataclasses.replace(clip, sha256="0" * 64) for clip in manifest.read(other / "corpus")]
+        with receipt.making(other / "corpus", "corpus", Settings()) as work:
+            manifest.write(work, clips, LABELS)
+        said = f"stale: {other}/evaluate was made from another corpus; run: make evaluate"
     else:
         (other / "evaluate" / "predictions.csv").write_text("split\n")
         said = f"edited: {other}/evaluate/predictions.csv was edited since it was made; run: "

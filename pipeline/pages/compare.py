@@ -26,6 +26,7 @@ _PATHS = {("corpus", "source"), ("streams", "negative"), ("personalise", "source
 _SIGNIFICANT = 0.05
 
 Row = tuple[str, str, str]  # what, in the one build, in the other
+Key = tuple[str, str]  # sha256 of a clip, and its label: under another label it asks something else
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ class Comparison:
     figures: list[Row]
     accuracy: list[Row]  # of all clips that each has
     paired: list[Paired]
-    in_one_only: tuple[int, int]  # clips of the splits that both have
+    in_one_only: tuple[int, int]  # clips of the splits that both have, there or with that label
+    labels_of_one_only: tuple[list[str], list[str]]
 
 
 def compare(first: Path, second: Path) -> Comparison:
@@ -68,7 +70,7 @@ def compare(first: Path, second: Path) -> Comparison:
     Raises
     ------
     StaleInput
-        If one isn't, or if its figures were changed since.
+        If one isn't, or if its corpus or its figures were changed since.
     """
     one, other = _Build(first), _Build(second)
     shared = one.found.keys() & other.found.keys()
@@ -83,6 +85,7 @@ def compare(first: Path, second: Path) -> Comparison:
             if one.found[split, model].keys() & other.found[split, model].keys()
         ],
         (one.lonely(other), other.lonely(one)),
+        (one.own_labels(other), other.own_labels(one)),
     )
 
 
@@ -136,9 +139,14 @@ def verdict(comparison: Comparison) -> list[str]:
             chance = "more than chance gives" if paired.is_more_than_chance else "no more than chance gives"
             lines.append(f"{DEFAULT_FILE}, {paired.split}, {paired.clips:,} clips of both: {said}, {chance}.")
     if not lines:
-        lines.append("No clip is in both builds: whether they differ by more than chance can't be told.")
-    lonely = zip(comparison.names, comparison.in_one_only, strict=True)
-    lines += [f"{count:,} clips of the same splits are in {name} alone." for name, count in lonely if count]
+        said = "No clip is in both builds with the same label"
+        lines.append(f"{said}: whether they differ by more than chance can't be told.")
+    for name, labels in zip(comparison.names, comparison.labels_of_one_only, strict=True):
+        if labels:
+            lines.append(f"Labels of {name} alone: {', '.join(labels)}. Fewer to choose from are the easier task.")
+    for name, count in zip(comparison.names, comparison.in_one_only, strict=True):
+        if count:
+            lines.append(f"{count:,} clips of the same splits are in {name} alone, or have another label in the other.")
     return lines
 
 
@@ -149,26 +157,32 @@ class _Build:
     """What a build's evaluation left: settings, figures, and for each split and model which clips were right."""
 
     def __init__(self, folder: Path) -> None:
-        for stage in ("corpus", "evaluate"):
-            receipt.check_files(receipt.read(folder / stage, stage), folder / stage)
-        evaluated = folder / "evaluate"
-        self.settings = receipt.read(evaluated, "evaluate").settings
+        corpus, evaluated = folder / "corpus", folder / "evaluate"
+        made_from, made = receipt.read(corpus, "corpus"), receipt.read(evaluated, "evaluate")
+        if made.inputs.get("corpus") != made_from.digest:  # names of clips may be the same, and the sound another
+            raise StaleInput(f"stale: {evaluated} was made from another corpus; run: make evaluate")
+        receipt.check_files(made_from, corpus)
+        receipt.check_files(made, evaluated)
+        self.settings = made.settings
         self.metrics = json.loads((evaluated / "metrics.json").read_text(encoding="utf-8"))
-        clips = {(clip.split, clip.path): clip for clip in manifest.read(folder / "corpus")}
-        self.clips = {clip.sha256: clip for clip in clips.values()}
-        self.found: dict[tuple[str, str], dict[str, bool]] = {}  # sha256 of a clip → right
+        clips = {(clip.split, clip.path): clip for clip in manifest.read(corpus)}
+        self.clips: dict[Key, Clip] = {(clip.sha256, clip.label): clip for clip in clips.values()}
+        self.found: dict[tuple[str, str], dict[Key, bool]] = {}  # by split and model, clips → right
         for row in manifest.read_rows(evaluated / "predictions.csv"):
-            clip = clips.get((row["split"], row["path"]))
-            if clip is None:
-                raise StaleInput(f"stale: {evaluated} was made from another corpus; run: make evaluate")
+            clip = clips[row["split"], row["path"]]
             for model, label in _best_labels(row).items():
-                self.found.setdefault((row["split"], model), {})[clip.sha256] = label == row["label"]
+                self.found.setdefault((clip.split, model), {})[clip.sha256, clip.label] = label == clip.label
 
     def lonely(self, other: _Build) -> int:
-        """Clips that the other doesn't have, of the splits that both have."""
-        splits = {split for split, _ in self.found} & {split for split, _ in other.found}
-        there = {clip for found in other.found.values() for clip in found}
-        return len({clip for (split, _), found in self.found.items() if split in splits for clip in found} - there)
+        """Clips that the other doesn't have in the same split with the same label, of the splits that both have."""
+        shared = {split for split, _ in self.found} & {split for split, _ in other.found}
+        return sum(split in shared for split, _ in self._scored() - other._scored())
+
+    def own_labels(self, other: _Build) -> list[str]:
+        return [label for label in self.metrics["labels"] if label not in other.metrics["labels"]]
+
+    def _scored(self) -> set[tuple[str, Key]]:
+        return {(split, key) for (split, _), found in self.found.items() for key in found}
 
 
 def _best_labels(row: dict[str, str]) -> dict[str, str]:
