@@ -123,7 +123,7 @@ def test_what_a_stranger_wrote_stays_text(tiny_build: Path, drawn: Callable[...,
     assert HOSTILE not in page
     # Of two clips word, found, file and speaker; word and found of each's picture and sound. A reason and a warning.
     assert page.count("&lt;img src=x onerror=alert(1)&gt;") == 2 * 8 + 2
-    assert "3 files can&#39;t be used" in page or "3 files can't be used" in page
+    assert "Files that can't be used: 3, by reason" in page
 
 
 def numbers(value: Any) -> Iterator[float]:
