@@ -79,7 +79,7 @@ def test_the_recipe_as_it_is_has_no_change() -> None:
 
 
 def test_what_a_change_comes_to_is_said_in_words() -> None:
-    assert changes.differences(Settings(), runs.changed("one_lstm", Settings()), runs.SECTIONS) == [
+    assert differences(Settings(), runs.changed("one_lstm", Settings()), runs.SECTIONS) == [
         "lstm_units [64, 48] → [96]"
     ]
 
@@ -385,7 +385,7 @@ def test_the_table_fits_in_200_columns() -> None:
     settings = load(ROOT / "params" / "eight_words.toml")
     found = {
         Run(name, seed): result(
-            0.95, 0.80 + seed / 9, runs.differences(settings, runs.changed(name, settings)), windows=1_131_072
+            0.95, 0.80 + seed / 9, differences(settings, runs.changed(name, settings), runs.SECTIONS), windows=1_131_072
         )
         for name in NAMES
         for seed in (1, 2)
