@@ -32,6 +32,11 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def events(folder: Path, run: str) -> EventAccumulator:
+    """What TensorBoard would show of a run, every step of it."""
+    return EventAccumulator(str(folder / "tensorboard" / run), {"tensors": 0}).Reload()
+
+
 class Killed(BaseException):
     """Ends the process as far as the stage can see."""
 
@@ -62,6 +67,9 @@ def test_an_interrupted_training_goes_on_after_the_last_whole_epoch(
     assert len(history) == settings.train.epochs
     examples = len(shards.read(tiny_build / "features" / "training").index)
     assert steps == [settings.train.epochs * -(-examples // settings.train.batch_clips)]
+    for run, tag in (("confusion", "confusion"), ("train", "conv_1/kernel_0/histogram")):
+        shown = events(tmp_path / "train", run).Tensors(tag)
+        assert [event.step for event in shown] == list(range(settings.train.epochs))
     assert {path.name for path in (tmp_path / "train").iterdir()} == {
         "history.csv", "labels.txt", "model.keras", "receipt.json", "tensorboard",
     }  # fmt: skip
@@ -142,11 +150,9 @@ def test_the_history_is_part_of_what_was_made_and_tensorboard_has_its_events(tin
     receipt = json.loads((tiny_build / "train" / "receipt.json").read_text())
     assert "history.csv" in receipt["files"]
     history = rows(tiny_build / "train")
-    validation, training = (
-        EventAccumulator(str(tiny_build / "train" / "tensorboard" / run), {"tensors": 0}).Reload()
-        for run in ("validation", "train")
-    )
-    pictures = validation.Tensors("confusion")
+    pictures = events(tiny_build / "train", "confusion").Tensors("confusion")
     assert [picture.step for picture in pictures] == list(range(len(history)))
     assert all(picture.tensor_proto.string_val[2].startswith(b"\x89PNG") for picture in pictures)
-    assert {"epoch_loss", "epoch_accuracy", "conv_1/kernel_0/histogram"} <= {*training.Tags()["tensors"]}
+    assert {"epoch_loss", "epoch_accuracy", "conv_1/kernel_0/histogram"} <= {
+        *events(tiny_build / "train", "train").Tags()["tensors"]
+    }

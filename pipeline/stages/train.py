@@ -172,7 +172,8 @@ class Confusion(tf_keras.callbacks.Callback):
     def __init__(self, folder: Path, mfcc: NDArray[np.float32], truth: NDArray[np.int32], labels: list[str]) -> None:
         super().__init__()
         self.mfcc, self.truth, self.labels = mfcc, truth, labels
-        self.writer = tf.summary.create_file_writer(str(folder / "validation"))
+        # Not beside Keras' own: TensorBoard without its data server leaves a file for good once it sees the next.
+        self.writer = tf.summary.create_file_writer(str(folder / "confusion"))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         found = self.model.predict(self.mfcc, batch_size=256, verbose=0).argmax(axis=1)
