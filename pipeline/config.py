@@ -141,6 +141,8 @@ class Corpus(Section):
         both = [word for word, plain in zip(self.held_out_words, held_out, strict=True) if plain in keywords]
         remedy = "remove it there, or name the keywords without it in corpus.keywords or WORDS"
         require(not both, f"corpus.held_out_words: {', '.join(both)}: what is a keyword must be learnt; {remedy}")
+        enough = self.kokoro_voices == 0 or self.kokoro_voices >= 3  # a voice belongs to one split
+        require(enough, f"corpus.kokoro_voices is {self.kokoro_voices}; give 0, or 3 at least")
         unread = self.kind == "synthetic" and self.source != ""
         require(not unread, "corpus.source is given, but speech is made: set CORPUS to folder or speech_commands")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")

@@ -148,7 +148,7 @@ OUT_OF_RANGE = {
         'kind = "sythetic"', 'release = "v0.03"', 'split_by = "voice"', "validation_percent = -1",
         "testing_percent = 101.0", "unknown_percent = -0.5", "silence_percent = 1000", "training_unknown_percent = -1",
         "training_silence_percent = 101", "validation_percent = 50\ntesting_percent = 50", "variants = 2", "takes = -1",
-        "max_rejected_percent = -1", "seed = -1", "sentences = -1",
+        "max_rejected_percent = -1", "seed = -1", "sentences = -1", "kokoro_voices = 2",
     ],
     "features": [
         "n_fft = 500", "n_fft = 0", "n_mfcc = 0", "n_mfcc = 41", "f_min_hz = -1", "f_min_hz = 7600",
