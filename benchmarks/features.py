@@ -36,7 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.config import BACKGROUND_NOISE, Augment, Settings
-from pipeline.corpora import manifest
+from pipeline.corpora import manifest, windows
 from pipeline.corpora.folder import SOUND_SUFFIXES
 from pipeline.corpora.noise_kinds import coloured_noise
 from pipeline.device import audio
@@ -45,7 +45,7 @@ from pipeline.device.mfcc import mfcc
 from pipeline.stages import features as stage
 
 TOLERANCE = 1e-4
-SETTINGS = Settings(augment=Augment(copies=0))
+SETTINGS = Settings(augment=Augment(copies=0, fragments=0))  # one window a clip
 
 
 @click.command()
@@ -88,12 +88,12 @@ def main(source: Path | None, clips: int, repeats: int, out: Path | None) -> Non
 
 def compare_mfcc(paths: Sequence[Path], repeats: int) -> dict[str, Any]:
     """MFCC of decoded clips: one librosa call after the other, and batches as the stage makes them."""
-    windows = [audio.fit(read(path), SETTINGS.audio.clip_samples) for path in paths]
+    sounds = [audio.fit(read(path), SETTINGS.audio.clip_samples) for path in paths]
     difference = max(
         float(np.abs(alone - together).max())
-        for alone, together in zip(one_by_one(windows), np.concatenate(in_batches(windows)), strict=True)
+        for alone, together in zip(one_by_one(sounds), np.concatenate(in_batches(sounds)), strict=True)
     )
-    alone_s, batched_s = alternate(repeats, lambda: one_by_one(windows), lambda: in_batches(windows))
+    alone_s, batched_s = alternate(repeats, lambda: one_by_one(sounds), lambda: in_batches(sounds))
     return {
         "librosa_clips_per_s": len(paths) / alone_s,
         "batched_clips_per_s": len(paths) / batched_s,
@@ -110,7 +110,7 @@ def compare_stage(paths: Sequence[Path], folder: Path, repeats: int) -> dict[str
     def run_stage() -> None:
         shutil.rmtree(work, ignore_errors=True)
         for shard in stage._plan(corpus, SETTINGS):
-            stage._make(shard, work, SETTINGS)
+            windows.make(shard, work, SETTINGS)
 
     def decode() -> None:
         for path in paths:
@@ -125,11 +125,11 @@ def compare_stage(paths: Sequence[Path], folder: Path, repeats: int) -> dict[str
     }
 
 
-def one_by_one(windows: Sequence[Samples]) -> list[NDArray[np.float32]]:
+def one_by_one(sounds: Sequence[Samples]) -> list[NDArray[np.float32]]:
     """A loop as a person writes it who has librosa's manual."""
     chosen, sound = SETTINGS.features, SETTINGS.audio
     coefficients = []
-    for window in windows:
+    for window in sounds:
         mel = librosa.feature.melspectrogram(
             y=window,
             sr=sound.sample_rate_hz,
@@ -146,9 +146,9 @@ def one_by_one(windows: Sequence[Samples]) -> list[NDArray[np.float32]]:
     return coefficients
 
 
-def in_batches(windows: Sequence[Samples]) -> list[NDArray[np.float32]]:
-    size = stage._BATCH_CLIPS
-    batches = (windows[start : start + size] for start in range(0, len(windows), size))
+def in_batches(sounds: Sequence[Samples]) -> list[NDArray[np.float32]]:
+    size = windows.BATCH_CLIPS
+    batches = (sounds[start : start + size] for start in range(0, len(sounds), size))
     return [mfcc(np.stack(batch), audio=SETTINGS.audio, features=SETTINGS.features) for batch in batches]
 
 

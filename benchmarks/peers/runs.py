@@ -140,7 +140,8 @@ def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder:
 
 def _networks(run: Run, contents: dict[str, bytes], examples: Path) -> dict[str, Network]:
     """The files in TFLite's interpreter, each told what it takes."""
-    takes = {INT8: {"normaliser": shards.read_normaliser(examples)}, PHONE: {"takes": WAVEFORM}}
+    normaliser = shards.read_normaliser(examples)
+    takes: dict[str, dict[str, Any]] = {INT8: {"normaliser": normaliser}, PHONE: {"takes": WAVEFORM}}
     return {kind: Network(content, f"{run}, {kind}", **takes.get(kind, {})) for kind, content in contents.items()}
 
 

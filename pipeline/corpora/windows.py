@@ -19,7 +19,7 @@ from pipeline.corpora.augment import augment, fragment, piece
 from pipeline.device.audio import Samples
 from pipeline.device.mfcc import mfcc
 
-_BATCH_CLIPS = 64  # decoded at a time: what bounds a worker's memory
+BATCH_CLIPS = 64  # decoded at a time: what bounds a worker's memory
 
 Batch = dict[int, Samples]  # the manifest's number of a clip → its sound
 Row = tuple[int, int, int]  # number of the label, of the clip, of the copy
@@ -48,8 +48,8 @@ def make(shard: Shard, work: Path, settings: Settings) -> None:
 def _make_on_one_thread(shard: Shard, work: Path, settings: Settings) -> None:
     parts: list[NDArray[np.float32]] = []
     index: list[Row] = []
-    for start in range(0, len(shard.clips), _BATCH_CLIPS):
-        batch = _read_batch(shard.corpus, shard.clips[start : start + _BATCH_CLIPS], settings)
+    for start in range(0, len(shard.clips), BATCH_CLIPS):
+        batch = _read_batch(shard.corpus, shard.clips[start : start + BATCH_CLIPS], settings)
         windows, rows = zip(*_examples(shard, batch, settings), strict=True)
         parts.append(mfcc(np.stack(windows), audio=settings.audio, features=settings.features))
         index += rows
