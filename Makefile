@@ -10,7 +10,8 @@ override WORDS  := $(value WORDS)
 override PARAMS := $(value PARAMS)
 override NEGATIVE := $(value NEGATIVE)
 override BUNDLE := $(value BUNDLE)
-export CORPUS SOURCE WORDS PARAMS NEGATIVE BUNDLE
+override CLUSTER := $(value CLUSTER)
+export CORPUS SOURCE WORDS PARAMS NEGATIVE BUNDLE CLUSTER
 
 # The build that a bundle lies in, for one that goes on from it.
 BASE := $(patsubst %/,%,$(dir $(patsubst %/,%,$(BUNDLE))))
@@ -164,6 +165,6 @@ clean:                              ## Remove what the stages made in BUILD, not
 	rmdir $(SET) 2>/dev/null || true
 
 help:                               ## This list
-	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [NEGATIVE=folder] [BUILD=build/x]"
+	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|mswc|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [NEGATIVE=folder] [BUILD=build/x]"
 	@echo "make personalise BUNDLE=build/x/bundle SOURCE=folder [PARAMS=x.toml] [BUILD=build/y]"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile

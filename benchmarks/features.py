@@ -109,8 +109,9 @@ def compare_stage(paths: Sequence[Path], folder: Path, repeats: int) -> dict[str
 
     def run_stage() -> None:
         shutil.rmtree(work, ignore_errors=True)
-        for shard in stage._plan(corpus, SETTINGS):
-            windows.make(shard, work, SETTINGS)
+        plan = stage.make_plan(corpus, SETTINGS)
+        for part in plan.parts:
+            windows.make(plan.shard(part), work, SETTINGS)
 
     def decode() -> None:
         for path in paths:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from pipeline import config, receipt
-from pipeline.config import Settings
+from pipeline.config import BACKGROUND_NOISE, Settings
 from pipeline.corpora import manifest, shards, windows
 from pipeline.corpora.shards import Shards
 from pipeline.corpora.windows import Shard
@@ -120,7 +120,10 @@ def personalised(
         Where the windows of the takes go.
     """
     more = dataclasses.replace(settings.augment, copies=settings.personalise.copies)
-    windows.make(Shard(corpus, manifest.TRAINING, 0, learnt), folder, dataclasses.replace(settings, augment=more))
+    clips = manifest.read(corpus)
+    noise = tuple(manifest.recordings(clips, manifest.TRAINING, BACKGROUND_NOISE))
+    shard = Shard(corpus, manifest.TRAINING, 0, {n: clips[n] for n in learnt}, {}, noise)
+    windows.make(shard, folder, dataclasses.replace(settings, augment=more))
     known, takes = shards.read(features / manifest.TRAINING), shards.read(folder / manifest.TRAINING)
     training = Shards([*known.mfcc, *takes.mfcc], np.concatenate([known.index, takes.index]))
     tf_keras.backend.clear_session()  # of the networks trained before in this process

@@ -69,7 +69,9 @@ def with_settings(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command `settings`, from the file and the corpus variables that `make` exports."""
 
     @click.option("--params", type=PATH, envvar="PARAMS", show_envvar=True, help="Settings file, see params/.")
-    @click.option("--corpus-kind", envvar="CORPUS", show_envvar=True, help="synthetic, speech_commands or folder.")
+    @click.option(
+        "--corpus-kind", envvar="CORPUS", show_envvar=True, help="synthetic, speech_commands, mswc or folder."
+    )
     @click.option("--source", type=PATH, envvar="SOURCE", show_envvar=True, help="Folder of recordings.")
     @click.option("--words", envvar="WORDS", show_envvar=True, help="Keywords, commas between; how: lamp [[l'amp]].")
     @click.option("--negative", type=PATH, envvar="NEGATIVE", show_envvar=True, help="Recordings without keywords.")
@@ -195,7 +197,8 @@ def corpus(settings: Settings, out: Path) -> Any:
 
 
 @stage("corpus")
-def features(settings: Settings, **folders: Path) -> Any:
+@click.option("--cluster", envvar="CLUSTER", show_envvar=True, default="", help="Address of a Dask scheduler.")
+def features(settings: Settings, cluster: str, **folders: Path) -> Any:
     """Turn clips into MFCC, with changed copies for training."""
     if settings.personalise.bundle:
         from pipeline.stages import personalise
@@ -203,7 +206,7 @@ def features(settings: Settings, **folders: Path) -> Any:
         return personalise.features(settings, **folders)
     from pipeline.stages import features
 
-    return features.run(settings, **folders)
+    return features.run(settings, **folders, address=cluster)
 
 
 @stage("features")

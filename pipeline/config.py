@@ -96,11 +96,12 @@ class Audio(Section):
 class Corpus(Section):
     """Where the sound comes from and how it is divided."""
 
-    kind: str = choice("synthetic", "synthetic", "speech_commands", "folder")
+    kind: str = choice("synthetic", "synthetic", "speech_commands", "mswc", "folder")
     source: str = ""  # a folder; empty: make it (synthetic) or download it (speech_commands)
     release: str = choice("v0.02", "v0.02", "v0.01", "mini")  # which Speech Commands to download
     # Each a word, or a word and how it is said, in eSpeak NG's phonemes: `lamp [[l'amp]]`.
     keywords: tuple[str, ...] = ()  # empty: the ten words of the protocol; in a folder, every sub-folder
+    frequent_words: int = number(10, 1, 10_000)  # of mswc, where no keywords are given: so many
     # Other words that training and validation leave out, so that what becomes of words never heard is measured.
     held_out_words: tuple[str, ...] = ()  # none of synthetic speech: its other words differ from split to split
     split_by: str = choice("speaker", "speaker", "take")
@@ -115,7 +116,7 @@ class Corpus(Section):
     max_rejected_percent: float = number(5.0, 0, 100)
     seed: int = number(1, 0, MAX_SEED)
     # Synthetic speech: all of a synthetic corpus, and the talk without keywords of every corpus.
-    language: str = "en"  # as eSpeak NG names it, such as fr or ja
+    language: str = "en"  # as eSpeak NG names it, such as fr or ja; of mswc the language of its clips too
     sentences: int = number(1_440, 0, 1_000_000)  # of talk in each split, an hour
     accents: tuple[str, ...] = ()  # voices of the language; empty: all that eSpeak NG has
     variants: int = number(78, 3, 1_000)  # voices for each accent; a variant belongs to one split, so three at least

@@ -217,7 +217,7 @@ def test_every_section_is_tried_out_of_range() -> None:
 
 def test_the_choices_are_named(tmp_path: Path) -> None:
     message = refused(tmp_path, '[corpus]\nkind = "sythetic"\n')
-    assert message == "corpus.kind 'sythetic': choose one of synthetic, speech_commands, folder"
+    assert message == "corpus.kind 'sythetic': choose one of synthetic, speech_commands, mswc, folder"
 
 
 @pytest.mark.parametrize("setting", ["keywords", "held_out_words"])

@@ -37,7 +37,7 @@ def features(settings: Settings, tmp_path: Path) -> Path:
         for split, clips, copies in ((manifest.TRAINING, 5, 2), (manifest.VALIDATION, 3, 1)):
             index = [(clip % 2, clip, copy) for clip in range(clips) for copy in range(copies)]
             mfcc = 5 + 2 * generator.standard_normal((len(index), FRAMES, INPUTS), np.float32)
-            shards.write(work / split, 0, mfcc, np.array(index, np.int32))
+            shards.write(work / split, 0, np.array(index, np.int32), [mfcc])
         shards.write_normaliser(work, np.full(INPUTS, 5.0), np.full(INPUTS, 2.0))
         (work / manifest.LABELS).write_text("yes\nno\n")
     return tmp_path / "features"

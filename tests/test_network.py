@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import librosa
@@ -361,6 +363,43 @@ def test_an_epoch_holds_every_example_once_with_its_label() -> None:
     assert sorted(order) == list(range(20))
     assert order != list(range(20))
     assert y.argmax(axis=1).tolist() == [n % LABELS for n in order]
+
+
+def test_more_rows_than_memory_holds_come_from_a_few_shards_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every row once, those of a shard in one half of the epoch, and other shards together in the next."""
+    monkeypatch.setattr(batches, "POOL_ROWS", 30)
+    x, labels = clips(60), np.zeros(60, np.int32)
+    settings = Train(batch_clips=10, **UNCHANGED, mask_frames=0, mask_coefficients=0)
+    data = batches.training(np.split(x, 12), labels, MEAN, classes=LABELS, settings=settings, features=FEATURES)
+    halves = []
+    for _ in range(2):
+        seen = np.concatenate([batch for batch, _ in data.as_numpy_iterator()])
+        rows = [int(np.flatnonzero((x == row).all(axis=(1, 2)))[0]) for row in seen]
+        assert sorted(rows) == list(range(60))
+        first, second = ({row // 5 for row in half} for half in (rows[:30], rows[30:]))
+        assert len(first) == len(second) == 6
+        assert first.isdisjoint(second)
+        assert [row // 5 for row in rows[:30]] != sorted(row // 5 for row in rows[:30])  # nor shard after shard
+        halves.append(frozenset(first))
+    assert len({frozenset((half, frozenset(range(12)) - half)) for half in halves}) == 2
+
+
+@pytest.mark.parametrize(("batch_s", "step_s"), [(0.1, 0.0), (0.0, 0.1)])
+def test_the_time_waited_for_data_is_what_a_step_had_to_wait(batch_s: float, step_s: float) -> None:
+    """Nearly all of it where only data takes time, nearly none where only steps do."""
+
+    def slowly() -> Iterator[np.ndarray]:
+        for _ in range(10):
+            time.sleep(batch_s)
+            yield np.zeros(3, np.float32)
+
+    signature = tf.TensorSpec(3, tf.float32)
+    data = tf.data.Dataset.from_generator(slowly, output_signature=signature).prefetch(4)
+    waited_s = tf.Variable(0.0, dtype=tf.float64)
+    began = time.perf_counter()
+    for _ in batches.timed(data, waited_s):
+        time.sleep(step_s)
+    assert (float(waited_s) > (time.perf_counter() - began) / 2) == (batch_s > step_s)
 
 
 def test_rows_that_every_epoch_has_come_with_others_that_are_drawn_anew() -> None:

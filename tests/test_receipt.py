@@ -473,6 +473,15 @@ def test_a_listing_sees_nothing_where_nothing_changed(source: Path, monkeypatch:
     assert listing_digest(source) == before
 
 
+def test_a_listing_may_leave_a_folder_out(source: Path) -> None:
+    """What lies in it and anywhere below, and nothing beside it."""
+    before = listing_digest(source, without="clips")
+    recording(source / "yes" / "clips" / "a" / "1.wav")
+    assert listing_digest(source, without="clips") == before != listing_digest(source)
+    recording(source / "yes" / "4.wav")
+    assert listing_digest(source, without="clips") != before
+
+
 def test_a_listing_does_not_depend_on_the_folder(source: Path, tmp_path: Path) -> None:
     before = listing_digest(source)
     assert listing_digest(source.rename(tmp_path / "moved")) == before

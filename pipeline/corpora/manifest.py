@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pipeline.config import BACKGROUND_NOISE, SILENCE, TALK, UNKNOWN, Audio, Settings
 from pipeline.device import audio
@@ -118,8 +118,37 @@ def write_rejected(folder: Path, rejected: Iterable[Rejected]) -> None:
 
 
 def read(folder: Path) -> list[Clip]:
-    with (folder / CLIPS).open(newline="", encoding="utf-8", errors=_ERRORS) as file:
-        return [Clip(**row) for row in csv.DictReader(file)]
+    """All clips of a corpus; where there may be millions, `scan` and `read_at` need less memory."""
+    return [clip for _, clip in scan(folder)]
+
+
+def scan(folder: Path) -> Iterator[tuple[int, Clip]]:
+    """Every clip, one after the other, each with the place of its row in the file, which `read_at` takes."""
+    place = 0
+
+    def lines(file: BinaryIO) -> Iterator[str]:
+        nonlocal place
+        for line in file:
+            place += len(line)
+            yield line.decode("utf-8", _ERRORS)
+
+    with (folder / CLIPS).open("rb") as file:
+        rows = csv.reader(lines(file))
+        next(rows)  # the header
+        start = place
+        for row in rows:
+            yield start, Clip(*row)
+            start = place
+
+
+def read_at(folder: Path, places: Iterable[int]) -> list[Clip]:
+    """The clips whose rows are at these places of the file."""
+    clips = []
+    with (folder / CLIPS).open("rb") as file:
+        for place in places:
+            file.seek(place)
+            clips.append(Clip(*next(csv.reader(line.decode("utf-8", _ERRORS) for line in file))))
+    return clips
 
 
 def write_about(folder: Path, found: Found) -> None:
@@ -138,8 +167,13 @@ def read_labels(folder: Path) -> list[str]:
 
 
 def examples(clips: Iterable[Clip], split: str) -> list[Clip]:
-    """Clips of a split that stand for a label; recordings of noise and talk are what others are made with."""
-    return [clip for clip in clips if clip.split == split and clip.label not in (BACKGROUND_NOISE, TALK)]
+    """Clips of a split that stand for a label."""
+    return [clip for clip in clips if clip.split == split and is_example(clip)]
+
+
+def is_example(clip: Clip) -> bool:
+    """Whether it stands for a label; recordings of noise and talk are what others are made with."""
+    return clip.label not in (BACKGROUND_NOISE, TALK)
 
 
 def recordings(clips: Iterable[Clip], split: str, label: str) -> list[Clip]:

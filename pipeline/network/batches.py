@@ -13,6 +13,8 @@ from pipeline.config import Features, Train
 from pipeline.network import warp
 from pipeline.network.engine import tf
 
+POOL_ROWS = 500_000  # that are shuffled together; 4 GB of features as they are by default
+
 Batch = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
@@ -33,7 +35,8 @@ def training(
     Parameters
     ----------
     mfcc
-        Memory-mapped shards, each float32 `(rows, frames, n_mfcc)`.
+        Memory-mapped shards, each float32 `(rows, frames, n_mfcc)`. Where they hold more rows than `POOL_ROWS`, an
+        epoch goes through some of them at a time, so that the rows it takes in turn fit into memory.
     labels
         int32 `(all rows,)`.
     mean
@@ -53,19 +56,20 @@ def training(
             batch = warp.another_tempo(batch, settings.stretch_percent, generator)
         return _hide(batch, mean, settings, generator)
 
+    ends = _ends(mfcc)
     always = np.arange(len(labels)) if every is None else every
     rest = np.setdiff1d(np.arange(len(labels)), always)
 
     def rows_of_epoch(generator: Generator) -> NDArray[np.int64]:
         drawn = generator.choice(rest, others, replace=len(rest) < others) if others else rest[:0]
-        return np.concatenate([always, drawn])[generator.permutation(len(always) + len(drawn))]
+        return _shuffled(np.concatenate([always, drawn]), ends, generator)
 
     def batches() -> Iterator[Batch]:
         generator = np.random.default_rng([settings.seed, next(epochs)])
         order = rows_of_epoch(generator)
         for start in range(0, len(order), settings.batch_clips):
             rows = order[start : start + settings.batch_clips]
-            yield changed(gather(mfcc, rows), generator), np.eye(classes, dtype=np.float32)[labels[rows]]
+            yield changed(_gather(mfcc, ends, rows), generator), np.eye(classes, dtype=np.float32)[labels[rows]]
 
     count = math.ceil((len(always) + others) / settings.batch_clips)
     return _dataset(batches, mfcc[0].shape[1:], classes, count).prefetch(4)
@@ -88,16 +92,50 @@ def _dataset(
     return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
 
 
+def timed(data: tf.data.Dataset, waited_s: tf.Variable) -> tf.data.Dataset:
+    """The same batches; to `waited_s` is added how long each took to come, once it was asked for."""
+    clock = tf.data.Dataset.from_tensors(0).repeat().map(lambda _: tf.timestamp())
+
+    def add(began: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor], ended: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        waited_s.assign_add(ended - began)
+        return batch
+
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # or the next is asked for before it is needed
+    return tf.data.Dataset.zip((clock, data, clock)).map(add).with_options(options)
+
+
 def gather(mfcc: Sequence[NDArray[np.float32]], rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Rows `(n,)`, counted over all shards, as one new array `(n, frames, n_mfcc)`; only they are read."""
-    ends = np.cumsum([len(part) for part in mfcc])
+    return _gather(mfcc, _ends(mfcc), rows)
+
+
+def _gather(
+    mfcc: Sequence[NDArray[np.float32]], ends: NDArray[np.int64], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
     shard = np.searchsorted(ends, rows, side="right")
-    starts = ends - [len(part) for part in mfcc]
+    starts = np.concatenate([[0], ends])
     out = np.empty((len(rows), *mfcc[0].shape[1:]), np.float32)
     for number in np.unique(shard):
         chosen = shard == number
         out[chosen] = mfcc[number][rows[chosen] - starts[number]]
     return out
+
+
+def _ends(mfcc: Sequence[NDArray[np.float32]]) -> NDArray[np.int64]:
+    """For each shard how many rows it and those before it have."""
+    return np.cumsum([len(part) for part in mfcc])
+
+
+def _shuffled(rows: NDArray[np.int64], ends: NDArray[np.int64], generator: Generator) -> NDArray[np.int64]:
+    """Rows in random order; of more than `POOL_ROWS` those of some shards first, then those of others."""
+    pools = math.ceil(len(rows) / POOL_ROWS)
+    order = generator.permutation(len(rows))
+    if pools == 1:
+        return rows[order]
+    pool_of_shard = generator.permutation(len(ends)) % pools
+    pool = pool_of_shard[np.searchsorted(ends, rows[order], side="right")]
+    return rows[order[np.argsort(pool, kind="stable")]]
 
 
 def _hide(batch: NDArray[np.float32], mean: NDArray, settings: Train, generator: Generator) -> NDArray[np.float32]:

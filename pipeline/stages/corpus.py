@@ -16,7 +16,7 @@ from rich.progress import track
 
 from pipeline import receipt
 from pipeline.config import BACKGROUND_NOISE, SILENCE, TALK, UNKNOWN, Settings
-from pipeline.corpora import folder, manifest, noise, speech_commands, synthetic, talk
+from pipeline.corpora import folder, manifest, mswc, noise, speech_commands, synthetic, talk
 from pipeline.corpora.manifest import Candidate, Clip, Found, Rejected
 from pipeline.device import audio
 from pipeline.errors import AudioError, CorpusError
@@ -54,6 +54,8 @@ def _find(settings: Settings, data: Path, work: Path) -> Found:
         return synthetic.find(settings, work)
     if settings.corpus.kind == "speech_commands":
         return speech_commands.find(settings, data)
+    if settings.corpus.kind == "mswc":
+        return mswc.find(settings)
     return folder.find(settings)
 
 

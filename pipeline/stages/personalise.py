@@ -69,10 +69,11 @@ def features(settings: Settings, corpus: Path, out: Path) -> str:
             if folder.is_dir()
         }
         own_changes = dataclasses.replace(settings.augment, copies=settings.personalise.copies)
+        noise = tuple(manifest.recordings(clips, TRAINING, BACKGROUND_NOISE))
         takes = [n for n in range(len(clips)) if n not in set(numbers) and clips[n].label != BACKGROUND_NOISE]
         for split in (TRAINING, LEFT_OUT):
-            of_split = [n for n in takes if clips[n].split == split]
-            shard = Shard(corpus, split, there.get(split, 0), of_split)
+            of_split = {n: clips[n] for n in takes if clips[n].split == split}
+            shard = Shard(corpus, split, there.get(split, 0), of_split, {}, noise)
             windows.make(shard, work, dataclasses.replace(settings, augment=own_changes))
         for name in (shards.NORMALISER, manifest.LABELS):
             shutil.copy(before / "features" / name, work)

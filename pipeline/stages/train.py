@@ -121,16 +121,18 @@ def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: 
     training = shards.read(features / manifest.TRAINING)
     held_out, index = shards.read(features / manifest.VALIDATION).originals()
     classes = network.output_shape[-1]
+    examples = batches.training(
+        training.mfcc,
+        training.index[:, shards.LABEL],
+        shards.read_normaliser(features)[0],
+        classes=classes,
+        settings=settings.train,
+        features=settings.features,
+        first_epoch=len(keeper.history),
+    )
+    began, waited_s = len(keeper.history), tf.Variable(0.0, dtype=tf.float64)
     network.fit(
-        batches.training(
-            training.mfcc,
-            training.index[:, shards.LABEL],
-            shards.read_normaliser(features)[0],
-            classes=classes,
-            settings=settings.train,
-            features=settings.features,
-            first_epoch=len(keeper.history),
-        ),
+        batches.timed(examples, waited_s),
         validation_data=batches.validation(
             held_out, index[:, shards.LABEL], classes=classes, batch_clips=settings.train.batch_clips
         ),
@@ -143,6 +145,8 @@ def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: 
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
+    took_s = sum(epoch["seconds"] for epoch in keeper.history[began:])
+    log.info("waiting for data: %.1f %% of the time", 100 * float(waited_s) / took_s)
 
 
 def _steps(settings: Settings, features: Path) -> int:
