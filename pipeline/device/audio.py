@@ -67,7 +67,8 @@ def decode(content: bytes, sample_rate_hz: int, min_ms: int = 0) -> Samples:
     check(samples)
     if len(samples) * 1000 < min_ms * rate_hz:
         raise AudioError(f"too short: {len(samples) * 1000 / rate_hz:.0f} ms, at least {min_ms} ms are needed")
-    return resample(samples.mean(axis=1), rate_hz, sample_rate_hz)
+    mono = samples.mean(axis=1) if samples.shape[1] > 1 else samples[:, 0]
+    return resample(mono, rate_hz, sample_rate_hz)
 
 
 def duration_s(path: Path) -> float:
@@ -212,4 +213,6 @@ def fit(samples: Samples, clip_samples: int) -> Samples:
         start = int(np.argmax(energy[clip_samples:] - energy[:-clip_samples]))
         return samples[start : start + clip_samples]
     missing = clip_samples - len(samples)
+    if not missing:
+        return samples
     return np.pad(samples, (missing // 2, missing - missing // 2)).astype(np.float32, copy=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from types import ModuleType
 
 import numpy as np
@@ -51,18 +52,29 @@ def log_mel(samples: Samples, *, audio: Audio, features: Features) -> NDArray[np
     if samples.shape[-1] != audio.clip_samples:
         raise AudioError(f"a window has {audio.clip_samples} samples, {samples.shape[-1]} were given")
     librosa = _librosa()
-    mel = librosa.feature.melspectrogram(
-        y=samples,
-        sr=audio.sample_rate_hz,
+    spectrum = librosa.stft(
+        samples,
         n_fft=features.n_fft,
         win_length=features.window_samples(audio),
         hop_length=features.hop_samples(audio),
         center=False,
-        n_mels=features.n_mels,
-        fmin=features.f_min_hz,
-        fmax=features.f_max_hz,
     )
+    mel = np.einsum("...ft,mf->...mt", np.abs(spectrum) ** 2, _mel_filters(audio, features), optimize=True)
     return np.asarray(librosa.power_to_db(mel, top_db=None))
+
+
+@functools.lru_cache(maxsize=1)
+def _mel_filters(audio: Audio, features: Features) -> NDArray[np.float32]:
+    """Slaney's filters `(n_mels, 1 + n_fft / 2)`, which `librosa.feature.melspectrogram` would make anew each time."""
+    return np.asarray(
+        _librosa().filters.mel(
+            sr=audio.sample_rate_hz,
+            n_fft=features.n_fft,
+            n_mels=features.n_mels,
+            fmin=features.f_min_hz,
+            fmax=features.f_max_hz,
+        )
+    )
 
 
 def _librosa() -> ModuleType:
