@@ -290,10 +290,13 @@ def inspect(model: Path, clips: tuple[Path, ...], picture: Path) -> None:
         raise click.UsageError(f"one clip or two can be looked at, and {len(clips)} were given")
     if picture.suffix not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"{picture}: no such kind of picture; give a name that ends in .png, .svg or .pdf")
+    clips = tuple(dict.fromkeys(clips))
+    for path in clips:
+        _require(path.is_file(), f"{path}: no such file; give one clip or two")
+    _require_folder_of(picture)
     with _missing_extra_named():
         from pipeline.network import inspect
 
-        clips = tuple(dict.fromkeys(clips))
         for path, (label, score) in zip(clips, inspect.run(model, clips, picture), strict=True):
             click.echo(f"{label}  {score:.3f}  {path}")
     click.echo(f"{picture}, {picture.with_suffix('.json')}")
@@ -308,6 +311,8 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
 
     A BUILD is the folder that `make` fills, such as build/synthetic.
     """
+    if page:
+        _require_folder_of(page)
     with _missing_extra_named():
         from pipeline.pages import compare
 
@@ -315,6 +320,18 @@ def compare(first: Path, second: Path, page: Path | None) -> None:
         if page:
             page.write_text(compare.page(comparison), encoding="utf-8")
         _show(compare.tables(comparison), first)
+    if page:
+        click.echo(f"The page: {page}")
+
+
+def _require_folder_of(out: Path) -> None:
+    """Refuse, before anything is worked out, a file that can't be written."""
+    _require(out.parent.is_dir(), f"{out}: no such folder; make it, or choose another place")
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise PipelineError(message)
 
 
 @main.command()

@@ -54,6 +54,7 @@ def make_build(
     settings: Settings | None = None,
     speakers: int = 1000,
     unknown: Collection[str] = (),
+    split: str = TESTING,
     **changed: Any,
 ) -> Path:
     """A build whose file for phones got these clips of “yes” right or wrong; `unknown` have another label in it."""
@@ -63,7 +64,7 @@ def make_build(
             f"yes/{name}.wav",
             "_unknown_" if name in unknown else "yes",
             f"s{n % speakers}",
-            TESTING,
+            split,
             "folder",
             "yes",
             hashlib.sha256(name.encode()).hexdigest(),
@@ -77,7 +78,7 @@ def make_build(
         (work / "metrics.json").write_text(json.dumps(metrics(sum(right.values()), len(right), **changed)))
         columns = ["split", "path", "speaker", "word", "label", *(f"{DEFAULT_FILE}:{label}" for label in LABELS)]
         rows = [
-            [TESTING, clip.path, clip.speaker, "yes", clip.label, 0.1, 0.1, *((0.6, 0.2) if good else (0.2, 0.6))]
+            [split, clip.path, clip.speaker, "yes", clip.label, 0.1, 0.1, *((0.6, 0.2) if good else (0.2, 0.6))]
             for clip, good in zip(clips, right.values(), strict=True)
         ]
         manifest.write_rows(work / "predictions.csv", columns, rows)
@@ -124,9 +125,8 @@ def test_clips_are_paired_and_the_other_way_round_is_its_mirror(tmp_path: Path) 
         paired.p_value,
     )
     said = compare.verdict(compare.compare(one, other))
-    assert said == [
-        f"{DEFAULT_FILE}, testing, 100 clips of both: {other} is better by 10.00 points, more than chance gives."
-    ]
+    better = f"{other} is better by 10.00 points, more than chance gives (p = 0.041)"
+    assert said == [f"{DEFAULT_FILE}, testing, 100 clips of both: {better}."]
 
 
 def test_what_one_speakers_clips_say_is_not_more_than_chance(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_build_and_itself_differ_in_nothing(tmp_path: Path) -> None:
     build = make_build(tmp_path / "a", by_cases(3, 0, 0, 1)[0])
     comparison = compare.compare(build, build)
     assert (comparison.settings, comparison.figures, comparison.in_one_only) == ([], [], (0, 0))
-    assert compare.verdict(comparison)[0].endswith("both are right as often, no more than chance gives.")
+    assert compare.verdict(comparison)[0].endswith("4 clips of both: both are right as often.")
 
 
 def test_the_same_recording_counts_wherever_it_lies_and_others_are_told_of(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_clip_under_another_label_is_not_compared_and_other_labels_are_told_of
 def test_without_a_clip_in_both_nothing_is_said_of_chance(tmp_path: Path) -> None:
     comparison = compare.compare(make_build(tmp_path / "a", {"x": True}), make_build(tmp_path / "b", {"y": False}))
     assert comparison.paired == []
-    assert compare.verdict(comparison)[0].startswith("No clip is in both builds")
+    assert compare.verdict(comparison)[0].startswith("No clip to test on is in both builds")
 
 
 # --- settings and figures ---
@@ -194,7 +194,7 @@ def test_figures_that_differ_are_listed(tmp_path: Path) -> None:
     faster = {DEFAULT_FILE: {"bytes": 1000, "gzip_bytes": 500, "latency_ms": 0.25}}
     other = make_build(tmp_path / "b", {"x": False}, files=faster)
     assert compare.compare(one, other).figures == [
-        ("testing, recall of yes", "100.0%", "0.0%"),
+        ("testing, recall of yes", "100.0 %", "0.0 %"),
         (f"{DEFAULT_FILE}, one window", "0.50 ms", "0.25 ms"),
     ]
 
@@ -211,6 +211,7 @@ def test_the_command_shows_tables_and_writes_a_page_on_which_a_strangers_text_st
     shown = CliRunner().invoke(main, ["compare", str(one), str(other), "--page", str(page)])
     assert shown.exit_code == 0, shown.output
     assert "-50.00 ±" in shown.output
+    assert f"The page: {page}" in shown.output.replace("\n", "")
     assert f"Labels of {other} alone: {hostile}." in shown.output.replace("\n", "")
     written = page.read_text(encoding="utf-8")
     assert "<script" not in written
@@ -225,10 +226,14 @@ def test_what_cant_be_compared_is_said_in_one_line(tmp_path: Path, damage: str) 
     one, other = make_build(tmp_path / "a", {"x": True}), make_build(tmp_path / "b", {"x": True})
     if damage == "no build":
         shutil.rmtree(other)
-        said = f"missing: {other}/corpus/receipt.json; run: make corpus"
+        said = (
+            f"{other}: no such build, or not evaluated yet; give the folder that make filled, such as build/synthetic"
+        )
     elif damage == "gone":
         shutil.rmtree(other / "evaluate")
-        said = f"missing: {other}/evaluate/receipt.json; run: make evaluate"
+        said = (
+            f"{other}: no such build, or not evaluated yet; give the folder that make filled, such as build/synthetic"
+        )
     elif damage == "remade":  # with the same names, as synthetic clips have them; the evaluation is of the ones before
         clips = [dataclasses.replace(clip, sha256="0" * 64) for clip in manifest.read(other / "corpus")]
         with receipt.making(other / "corpus", "corpus", Settings()) as work:
@@ -241,3 +246,18 @@ def test_what_cant_be_compared_is_said_in_one_line(tmp_path: Path, damage: str) 
     assert shown.exit_code == StaleInput("").exit_code
     assert shown.output.startswith(f"Error: {said}")
     assert shown.output.count("\n") == 1
+
+
+def test_a_page_that_cant_be_written_is_said_before_anything_is_worked_out(tmp_path: Path) -> None:
+    shown = CliRunner().invoke(main, ["compare", "nowhere", "nowhere", "--page", str(tmp_path / "no" / "page.html")])
+    assert shown.exit_code == 1
+    assert f"Error: {tmp_path}/no/page.html: no such folder; make it, or choose another place" in shown.output
+
+
+def test_no_verdict_is_given_on_clips_that_are_only_measured_on(tmp_path: Path) -> None:
+    """Of the split `others` there are as many kinds of noise as were convenient."""
+    one, other = (make_build(tmp_path / name, {"x": name == "a"}, split=manifest.OTHERS) for name in "ab")
+    comparison = compare.compare(one, other)
+    assert len(comparison.paired) == 1
+    (line,) = compare.verdict(comparison)
+    assert line.startswith("No clip to test on is in both builds with the same label")

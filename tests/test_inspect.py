@@ -120,6 +120,22 @@ def test_two_clips_give_a_picture_and_the_numbers(train: Path, inspector: Inspec
     assert first["attention"] != second["attention"]
 
 
+def test_of_a_long_clip_it_is_said_which_part_was_looked_at(train: Path, tmp_path: Path) -> None:
+    sound, rate_hz = SETTINGS.audio, SETTINGS.audio.sample_rate_hz
+    samples = np.zeros(5 * sound.clip_samples, np.float32)
+    samples[2 * sound.clip_samples : 3 * sound.clip_samples] = audio.read(wav(tmp_path / "one.wav"), rate_hz)
+    audio.write(tmp_path / "long.wav", samples, rate_hz)
+    assert inspect(train, tmp_path / "long.wav", "--picture", tmp_path / "look.svg").exit_code == 0
+    (look,) = json.loads((tmp_path / "look.json").read_text())
+    assert look["start_ms"] == pytest.approx(2 * sound.clip_ms, abs=1)
+    assert f"long.wav, from {look['start_ms']:.0f} ms on" in (tmp_path / "look.svg").read_text()
+
+
+def test_a_build_instead_of_its_training_is_told_of(train: Path, tmp_path: Path) -> None:
+    result = inspect(train.parent, wav(tmp_path / "one.wav"))
+    assert f"{train.parent}: a build; give the folder of its training, {train.parent / 'train'}" in result.output
+
+
 def test_a_clip_given_twice_is_drawn_once(train: Path, tmp_path: Path) -> None:
     clip = wav(tmp_path / "one.wav")
     result = inspect(train, clip, clip, "--picture", tmp_path / "look.pdf")
@@ -132,7 +148,8 @@ def test_a_clip_given_twice_is_drawn_once(train: Path, tmp_path: Path) -> None:
     [
         (["one.wav", "one.wav", "one.wav"], "one clip or two can be looked at, and 3 were given"),
         (["one.wav", "--picture", "look.txt"], "look.txt: no such kind of picture"),
-        (["none.wav"], "none.wav: No such file or directory"),
+        (["none.wav"], "none.wav: no such file; give one clip or two"),
+        (["one.wav", "--picture", "no/look.png"], "no/look.png: no such folder; make it, or choose another place"),
     ],
 )
 def test_what_cannot_be_looked_at_is_said_and_nothing_is_written(

@@ -208,11 +208,16 @@ def fit(samples: Samples, clip_samples: int) -> Samples:
     window
         float32 `(clip_samples,)`.
     """
-    if len(samples) > clip_samples:
-        energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-        start = int(np.argmax(energy[clip_samples:] - energy[:-clip_samples]))
+    start = fit_start(samples, clip_samples)
+    if len(samples) >= clip_samples:
         return samples[start : start + clip_samples]
     missing = clip_samples - len(samples)
-    if not missing:
-        return samples
-    return np.pad(samples, (missing // 2, missing - missing // 2)).astype(np.float32, copy=False)
+    return np.pad(samples, (-start, missing + start)).astype(np.float32, copy=False)
+
+
+def fit_start(samples: Samples, clip_samples: int) -> int:
+    """Where in `(n,)` the window of `fit` begins; below 0 where silence comes before."""
+    if len(samples) <= clip_samples:
+        return -((clip_samples - len(samples)) // 2)
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    return int(np.argmax(energy[clip_samples:] - energy[:-clip_samples]))

@@ -22,6 +22,7 @@ from pipeline.device.audio import Samples
 from pipeline.device.bundle import LABELS
 from pipeline.device.listing import printable
 from pipeline.device.mfcc import mfcc
+from pipeline.errors import StaleInput
 from pipeline.network import lstm, model
 from pipeline.network.engine import tf_keras
 from pipeline.network.lstm import State, Weights
@@ -40,6 +41,7 @@ Array = NDArray[np.floating]
 class Look:
     """What went on in the network during one window."""
 
+    start_ms: float  # of the window in the clip; below 0 where silence was put before it
     samples: Samples  # (clip_samples,)
     mfcc: Array  # (frames, n_mfcc), normalised: what the network sees
     frame_ms: Array  # (frames,), the middle of each
@@ -65,8 +67,10 @@ class Inspector:
         Raises
         ------
         StaleInput
-            If it is none, of another version, or a file in it was changed.
+            If it is none but the build around it, of another version, or a file in it was changed.
         """
+        if (folder / "train").is_dir():
+            raise StaleInput(f"{folder}: a build; give the folder of its training, {folder / 'train'}")
         made = receipt.read(folder, "train")
         receipt.check_files(made, folder)
         sections = (config.build_section(name, made.settings[name]) for name in ("audio", "features"))
@@ -84,7 +88,10 @@ class Inspector:
         seen = {name: value.numpy()[0] for name, value in seen.items()}
         frame_ms, step_ms = self._times_ms(len(coefficients), len(seen["attention"]))
         layers = {layer.name: _directions(layer, seen[layer.name]) for layer in recurrent}
-        return Look(window, seen[model.NORMALISED], frame_ms, step_ms, seen["attention"][:, 0], layers, seen["scores"])
+        start_ms = 1000 * audio.fit_start(samples, self.audio.clip_samples) / self.audio.sample_rate_hz
+        return Look(
+            start_ms, window, seen[model.NORMALISED], frame_ms, step_ms, seen["attention"][:, 0], layers, seen["scores"]
+        )
 
     def _times_ms(self, frames: int, steps: int) -> tuple[Array, Array]:
         """The middle of each frame, and that of the frames that the first convolution sees at each step."""
@@ -132,6 +139,7 @@ def as_json(look: Look, inspector: Inspector) -> dict[str, Any]:
     """The same as plain lists, to five decimals."""
     return {
         "sample_rate_hz": inspector.audio.sample_rate_hz,
+        "start_ms": round(look.start_ms, 5),
         "scores": dict(zip(inspector.labels, _plain(look.scores), strict=True)),
         "samples": _plain(look.samples),
         "frame_ms": _plain(look.frame_ms),
@@ -159,16 +167,21 @@ def draw(looks: dict[str, Look], inspector: Inspector) -> Figure:
     rows = [(layer, quantity) for layer in shown[0].layers for quantity in QUANTITIES]
     heights = [1, 1.3, 0.7] + [1] * len(rows)
     figure = Figure(figsize=(1 + 6 * len(shown), sum(heights)), layout="constrained")
+    loudest = max(float(np.abs(look.samples).max()) for look in shown) or 1.0  # one scale, to compare by
+    most = max(float(look.attention.max()) for look in shown)
     grid = figure.add_gridspec(len(heights), 2 * len(shown), height_ratios=heights)
     for number, (name, look) in enumerate(looks.items()):
         columns = slice(2 * number, 2 * number + 2)
         wave, coefficients, attention = (figure.add_subplot(grid[row, columns], xlim=(0, clip_ms)) for row in range(3))
         label, score = _best(look, inspector)
-        wave.set_title(f"{printable(Path(name).name)}: {label} {score:.2f}", parse_math=False)
+        place = f", from {look.start_ms:.0f} ms on" if look.start_ms > 0 else ""
+        wave.set_title(f"{printable(Path(name).name)}{place}: {label} {score:.2f}", parse_math=False)
+        wave.set_ylim(-loudest, loudest)
+        attention.set_ylim(0, 1.05 * most)
         wave.plot(np.linspace(0, clip_ms, len(look.samples)), look.samples, linewidth=0.5)
         _heatmap(coefficients, look.mfcc, look.frame_ms, (-3, 3))
         attention.bar(look.step_ms, look.attention, width=0.8 * (look.step_ms[1] - look.step_ms[0]))
-        for axes, what in ((wave, "sound"), (coefficients, "MFCC"), (attention, "attention")):
+        for axes, what in ((wave, "sound"), (coefficients, "MFCC"), (attention, "attention,\nshare")):
             axes.set_ylabel(what)
             axes.tick_params(labelbottom=axes is attention)
     for row, (layer, quantity) in enumerate(rows, 3):
@@ -176,7 +189,7 @@ def draw(looks: dict[str, Look], inspector: Inspector) -> Figure:
         all_axes = _draw_row([figure.add_subplot(place) for place in places], shown, layer, quantity)
         for axes in all_axes:
             axes.tick_params(labelbottom=row == len(heights) - 1)
-            axes.set_xlabel("ms" if row == len(heights) - 1 else "")
+            axes.set_xlabel("time, ms" if row == len(heights) - 1 else "")
     return figure
 
 
@@ -196,7 +209,7 @@ def _draw_row(all_axes: list[Axes], looks: Sequence[Look], layer: str, quantity:
         image = _heatmap(axes, values[:, order], look.step_ms, limits)
         if quantity == next(iter(QUANTITIES)):
             axes.set_title(f"{layer}, {direction}", fontsize="small")
-    all_axes[0].set_ylabel(QUANTITIES[quantity])
+    all_axes[0].set_ylabel(f"{QUANTITIES[quantity]},\nunits")
     all_axes[0].figure.colorbar(image, ax=all_axes, pad=0.01)
     return all_axes
 

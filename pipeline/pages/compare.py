@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,9 +110,10 @@ def tables(comparison: Comparison) -> Group:
     """The same for a terminal."""
     shown: list[Any] = [_table("settings that differ", ("setting", *comparison.names), comparison.settings)]
     shown.append(_table("accuracy, each on its own clips", ("split, model", *comparison.names), comparison.accuracy))
-    columns = ("split, model", "clips in both", "only the first right", "only the second", "p", "points")
+    columns = ("split, model", "clips in both", "only the first right", "only the second", "p", "points of the second")
     if comparison.paired:
-        shown.append(_table("accuracy, on the clips of both", columns, [paired_cells(p) for p in comparison.paired]))
+        title = "accuracy, on the clips of both; p by McNemar's exact test"
+        shown.append(_table(title, columns, [paired_cells(p) for p in comparison.paired]))
     shown.append(_table("figures that differ", ("figure", *comparison.names), comparison.figures))
     return Group(*shown, *map(Text, verdict(comparison)))
 
@@ -124,26 +126,38 @@ def paired_cells(paired: Paired) -> tuple[str, ...]:
         f"{paired.only_first:,}",
         f"{paired.only_second:,}",
         f"{paired.p_value:.2g}",
-        f"{paired.points:+.2f} ± {paired.margin:.2f}",
+        _points(paired),
     )
 
 
+def _points(paired: Paired) -> str:
+    """Without a margin where none can be told: no clip differs, or all are by one speaker."""
+    margin = f" ± {paired.margin:.2f}" if 0 < paired.margin < math.inf else ""
+    return f"{paired.points:+.2f}{margin}"
+
+
 def verdict(comparison: Comparison) -> list[str]:
-    """What it comes to, a sentence for each split: of the file for phones."""
+    """What it comes to, a sentence for each split: of the file for phones.
+
+    Not of the split `others`, whose kinds of clips are as many as was convenient: it has no accuracy.
+    """
     first, second = comparison.names
     lines = []
     for paired in comparison.paired:
-        if paired.model == DEFAULT_FILE:
+        if paired.model == DEFAULT_FILE and paired.split != manifest.OTHERS:
             better, by = (second, paired.points) if paired.points > 0 else (first, -paired.points)
             said = f"{better} is better by {by:.2f} points" if by else "both are right as often"
-            chance = "more than chance gives" if paired.is_more_than_chance else "no more than chance gives"
-            lines.append(f"{DEFAULT_FILE}, {paired.split}, {paired.clips:,} clips of both: {said}, {chance}.")
+            chance = "more than chance gives" if paired.is_more_than_chance else "which may be chance"
+            told = f"{said}, {chance} (p = {paired.p_value:.2g})" if by else said
+            lines.append(f"{DEFAULT_FILE}, {paired.split}, {paired.clips:,} clips of both: {told}.")
     if not lines:
-        said = "No clip is in both builds with the same label"
+        said = "No clip to test on is in both builds with the same label"
         lines.append(f"{said}: whether they differ by more than chance can't be told.")
-    for name, labels in zip(comparison.names, comparison.labels_of_one_only, strict=True):
+    alone = comparison.labels_of_one_only
+    easier = " Fewer to choose from are the easier task." if len(alone[0]) != len(alone[1]) else ""
+    for name, labels in zip(comparison.names, alone, strict=True):
         if labels:
-            lines.append(f"Labels of {name} alone: {', '.join(labels)}. Fewer to choose from are the easier task.")
+            lines.append(f"Labels of {name} alone: {', '.join(labels)}.{easier}")
     for name, count in zip(comparison.names, comparison.in_one_only, strict=True):
         if count:
             lines.append(f"{count:,} clips of the same splits are in {name} alone, or have another label in the other.")
@@ -158,6 +172,9 @@ class _Build:
 
     def __init__(self, folder: Path) -> None:
         corpus, evaluated = folder / "corpus", folder / "evaluate"
+        if not evaluated.is_dir():
+            remedy = "give the folder that make filled, such as build/synthetic"
+            raise StaleInput(f"{folder}: no such build, or not evaluated yet; {remedy}")
         made_from, made = receipt.read(corpus, "corpus"), receipt.read(evaluated, "evaluate")
         if made.inputs.get("corpus") != made_from.digest:  # names of clips may be the same, and the sound another
             raise StaleInput(f"stale: {evaluated} was made from another corpus; run: make evaluate")
@@ -227,7 +244,7 @@ def _settings(sections: dict[str, dict[str, Any]]) -> dict[str, str]:
 def _accuracy(metrics: dict[str, Any]) -> dict[str, str]:
     return {
         f"{split}, {model}": (
-            f"{figure['accuracy']:.2%} ({_percents(figure['accuracy_interval'])}), {figure['clips']:,} clips"
+            f"{_percent(figure['accuracy'], 2)} ({_percents(figure['accuracy_interval'])}), {figure['clips']:,} clips"
         )
         for split, figures in metrics["splits"].items()
         for model, figure in figures["models"].items()
@@ -239,16 +256,16 @@ def _figures(metrics: dict[str, Any]) -> dict[str, str]:
     rows = {"corpus": f"{metrics['data']['corpus']}, {metrics['data']['origin']}"}
     for split, figures in metrics["splits"].items():
         phone = figures["models"][DEFAULT_FILE]
-        rows[f"{split}, calibration error"] = f"{phone['expected_calibration_error']:.1%}"
+        rows[f"{split}, calibration error"] = _percent(phone["expected_calibration_error"])
         for label, recall in phone["recall"].items():
-            rows[f"{split}, recall of {label}"] = "no clips" if recall is None else f"{recall:.1%}"
+            rows[f"{split}, recall of {label}"] = "no clips" if recall is None else _percent(recall)
     for group, figure in metrics["without_keywords"][DEFAULT_FILE].items():
         rows[f"{group}, taken for a keyword"] = (
-            f"{figure['taken_for_keyword']:.1%} ({_percents(figure['taken_for_keyword_interval'])})"
+            f"{_percent(figure['taken_for_keyword'])} ({_percents(figure['taken_for_keyword_interval'])})"
         )
     for stream, figure in metrics["streams"]["at_thresholds"].items():
         if figure["words"]:
-            rows[f"{stream}, missed"] = f"{figure['missed']:.1%} ({_percents(figure['missed_interval'])})"
+            rows[f"{stream}, missed"] = f"{_percent(figure['missed'])} ({_percents(figure['missed_interval'])})"
         low, high = figure["false_alarms_per_hour_interval"]
         rows[f"{stream}, false alarms an hour"] = f"{figure['false_alarms_per_hour']:.1f} ({low:.1f} to {high:.1f})"
     for file, figure in metrics["files"].items():
@@ -258,7 +275,11 @@ def _figures(metrics: dict[str, Any]) -> dict[str, str]:
 
 
 def _percents(interval: list[float]) -> str:
-    return "{:.1%} to {:.1%}".format(*interval)
+    return "{:.1f} to {:.1f} %".format(*(100 * share for share in interval))
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
 
 
 def _beside(first: dict[str, str], second: dict[str, str]) -> list[Row]:

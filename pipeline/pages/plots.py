@@ -31,14 +31,21 @@ Row = Mapping[str, Any]
 
 
 def curves(history: Sequence[Row]) -> Markup:
-    """Loss and accuracy over the epochs, a plot each."""
-    return Markup("").join(_curve(history, name) for name in ("loss", "accuracy"))
+    """Loss and accuracy over the epochs, a plot each; the dotted line is the epoch of which the weights are kept."""
+    kept = min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
+    percent = [{name: 100 * value for name, value in row.items()} for row in history]
+    return _curve(history, "loss", "cross-entropy, nats", kept) + _curve(percent, "accuracy", "accuracy, %", kept)
 
 
 def tradeoffs(streams: Mapping[str, Any]) -> Markup:
-    """Detection error tradeoff: misses in streams with words against false alarms, a plot for each stream without."""
+    """Detection error tradeoff: misses in streams with words against false alarms, a plot for each stream without.
+
+    Where no threshold gives a false alarm there is nothing to draw.
+    """
     without = [name for name, figures in streams["at_thresholds"].items() if not figures["words"]]
-    return Markup("").join(_tradeoff(streams, name) for name in without)
+    swept = streams["sweep"]["streams"]
+    drawn = [name for name in without if any(row["false_alarms_per_hour"] for row in swept[name])]
+    return Markup("").join(_tradeoff(streams, name) for name in drawn)
 
 
 @matplotlib.rc_context(_STYLE)
@@ -83,12 +90,13 @@ def confusion(counts: NDArray[np.int64], labels: Sequence[str]) -> bytes:
 
 
 @matplotlib.rc_context(_STYLE)
-def _curve(history: Sequence[Row], name: str) -> Markup:
+def _curve(history: Sequence[Row], name: str, axis: str, kept: int) -> Markup:
     figure, epochs = _figure(), range(1, len(history) + 1)
     axes = figure.subplots()
     axes.plot(epochs, [row[name] for row in history], color=_FIRST, label="training, changed copies")
-    axes.plot(epochs, [row[f"val_{name}"] for row in history], color=_SECOND, label="validation")
-    axes.set(xlabel="epoch", ylabel=name)
+    axes.plot(epochs, [row[f"val_{name}"] for row in history], color=_SECOND, linestyle="--", label="validation")
+    axes.axvline(kept + 1, color=_INK, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="epoch", ylabel=axis)
     axes.locator_params(axis="x", integer=True)
     axes.legend()
     return _svg(figure, f"{name} of training and validation over {len(history)} epochs")

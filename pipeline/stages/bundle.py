@@ -57,7 +57,7 @@ def _card(settings: dict[str, dict[str, Any]], exported: dict[str, Any], metrics
         keep_trailing_newline=True,
         trim_blocks=True,
     )
-    pages.filters["cell"] = lambda text: str(text).replace("|", "\\|")
+    pages.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("_", "\\_")
     return pages.get_template("model_card.md.j2").render(
         settings=settings, exported=exported, metrics=metrics, version=pipeline.__version__
     )

@@ -280,7 +280,7 @@ def _wrong(scores: Mapping[str, Array], tests: Mapping[str, Examples], labels: l
     wrong = [
         {
             **{name: getattr(tests[split].clips[n], name) for name in ("sha256", "split", "speaker", "word", "label")},
-            "file": printable(Path(tests[split].clips[n].path).name),
+            "file": printable("/".join(Path(tests[split].clips[n].path).parts[-2:])),
             "found": labels[values[n].argmax()],
             "score": float(values[n].max()),
         }
