@@ -56,6 +56,7 @@ evaluate: $(call made,evaluate)     ## Every figure, on the test clips
 bundle: $(call made,bundle)         ## What a device gets
 
 memory: $(call made,memory)         ## Why an LSTM: how long recurrent networks of equal size remember (docs/lstm.md)
+	@echo "The pictures: $(BUILD)/memory/*.png, told of in docs/lstm.md"
 
 # The section files are touched only when a setting (or the listing of SOURCE) changed: then, and only then, make sees it.
 SECTIONS := audio corpus features augment model train quantize listen streams personalise memory report source negative
@@ -120,7 +121,7 @@ test: $(READY)                      ## Test the project; what this machine lacks
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist worksteal
 
 bench: $(READY)                     ## Speed, as ratios within one run; SOURCE: your clips instead of made ones
-	$(VENV)/bin/python benchmarks/features.py
+	$(VENV)/bin/python -m benchmarks.speed
 
 listen: $(READY)                    ## Hear words by the microphone, with the recogniser of BUILD, until Ctrl-C
 	$(VENV)/bin/python scripts/listen.py $(BUILD)/bundle
@@ -156,7 +157,8 @@ lint: $(READY)                      ## Style, types
 	$(VENV)/bin/mypy
 
 tensorboard: $(READY)               ## Watch the training curves in a browser
-	$(VENV)/bin/tensorboard --logdir $(BUILD) --host 127.0.0.1
+	@test -d $(BUILD) || { echo "$(BUILD): no such build; give BUILD, or CORPUS" >&2; exit 1; }
+	$(VENV)/bin/tensorboard --logdir $(BUILD) --host 127.0.0.1 --samples_per_plugin images=1000
 
 # Folders that hold a receipt or a plan, and the settings by name: a folder of recordings may be called `train`.
 clean:                              ## Remove what the stages made in BUILD, nothing else
@@ -167,4 +169,4 @@ clean:                              ## Remove what the stages made in BUILD, not
 help:                               ## This list
 	@echo "make [TARGET] [CORPUS=synthetic|speech_commands|mswc|folder] [SOURCE=folder] [WORDS=\"a, b\"] [PARAMS=params/x.toml] [NEGATIVE=folder] [BUILD=build/x]"
 	@echo "make personalise BUNDLE=build/x/bundle SOURCE=folder [PARAMS=x.toml] [BUILD=build/y]"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-17s %s\n", $$1, $$2}' Makefile

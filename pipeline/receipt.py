@@ -76,7 +76,7 @@ def making(folder: Path, stage: str, settings: Settings, inputs: Sequence[Receip
     What an interrupted run with the same settings and inputs left in `X.part` is still there.
     """
     _mend(folder)
-    work, old = _beside(folder, ".part"), _beside(folder, ".old")
+    work, old = work_of(folder), _beside(folder, ".old")
     plan = _plan(stage, settings, inputs)
     if _read_json(work / PLAN) != plan:
         (work / PLAN).unlink(missing_ok=True)  # first, so that what is half thrown away is never taken up
@@ -90,6 +90,11 @@ def making(folder: Path, stage: str, settings: Settings, inputs: Sequence[Receip
         folder.rename(old)
     work.rename(folder)
     _mend(folder)
+
+
+def work_of(folder: Path) -> Path:
+    """Where `making` works on a folder."""
+    return _beside(folder, ".part")
 
 
 def require(settings: Settings, **folders: Path) -> list[Receipt]:

@@ -1,12 +1,15 @@
-"""The training stage: resumed, on several devices, in mixed precision."""
+"""The training stage: resumed, on several devices and by several workers, in mixed precision."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import json
+import socket
 import subprocess
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +18,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pipeline.config import Settings, load
 from pipeline.corpora import shards
-from pipeline.network import model
+from pipeline.errors import SettingsError
+from pipeline.network import distribute, model
+from pipeline.network.distribute import Together, Worker
 from pipeline.network.engine import tf
+from pipeline.receipt import work_of
 from pipeline.stages import train
 
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
@@ -90,6 +96,22 @@ def test_killed_after_the_model_was_saved_it_only_finishes(
     assert (tmp_path / "train" / "model.keras").read_bytes() == saved
 
 
+def test_killed_after_the_last_epoch_it_trains_no_more(
+    settings: Settings, tiny_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(train.Keeper, "restore", killed)
+    with pytest.raises(Killed):
+        train.run(settings, tiny_build / "features", tmp_path / "train")
+    history = rows(tmp_path / "train.part")
+    monkeypatch.undo()
+    train.run(settings, tiny_build / "features", tmp_path / "train")
+    assert rows(tmp_path / "train") == history
+    assert len(history) == settings.train.epochs
+
+
 def test_the_best_epoch_is_kept_and_patience_ends_the_training(
     settings: Settings, tiny_build: Path, tmp_path: Path
 ) -> None:
@@ -118,12 +140,13 @@ def test_two_devices_share_each_batch(tiny_build: Path, tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from pipeline.network.engine import tf\n"
         "from pipeline import config\n"
+        "from pipeline.network import distribute\n"
         "from pipeline.stages import train\n"
         "processor = tf.config.list_physical_devices('CPU')[0]\n"
         "tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)\n"
         "two = tf.config.list_logical_devices('CPU')\n"
         "tf.config.list_logical_devices = lambda kind: two\n"
-        "print(train.strategy_for(two).num_replicas_in_sync, 'replicas')\n"
+        "print(distribute.together().strategy.num_replicas_in_sync, 'replicas')\n"
         "print(train.run(config.load(Path(sys.argv[1]), train={'epochs': 3}), Path(sys.argv[2]), Path(sys.argv[3])))\n"
     )
     command = [PYTHON, str(script), str(TINY), str(tiny_build / "features"), str(tmp_path / "train")]
@@ -156,3 +179,79 @@ def test_the_history_is_part_of_what_was_made_and_tensorboard_has_its_events(tin
     assert {"epoch_loss", "epoch_accuracy", "conv_1/kernel_0/histogram"} <= {
         *events(tiny_build / "train", "train").Tags()["tensors"]
     }
+
+
+def start_workers(features: Path, out: Path) -> list[subprocess.Popen[str]]:
+    """Two workers on this machine that train one network together."""
+    with socket.socket() as one, socket.socket() as two:
+        for free in (one, two):
+            free.bind(("127.0.0.1", 0))
+        workers = [f"127.0.0.1:{free.getsockname()[1]}" for free in (one, two)]
+    command = [PYTHON, "-m", "pipeline", "train", str(features), str(out), "--params", str(TINY)]
+    started = []
+    for number in range(2):
+        place = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": number}}
+        environment = {**CLEAN, "TF_CONFIG": json.dumps(place)}
+        started.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            )
+        )
+    return started
+
+
+@pytest.mark.slow
+def test_two_workers_go_on_after_one_was_killed(tiny_build: Path, tmp_path: Path) -> None:
+    out = tmp_path / "train"
+    chief, other = start_workers(tiny_build / "features", out)
+    while len(train.read_history(work_of(out))) < 2:
+        assert chief.poll() is None, chief.communicate()[0]
+        assert other.poll() is None, other.communicate()[0]
+        time.sleep(0.1)
+    other.kill()
+    said, _ = chief.communicate(timeout=300)
+    assert chief.returncode == 1
+    assert "start all of them again, and it goes on" in said
+    assert not out.exists()
+    before = train.read_history(work_of(out))
+    other.communicate()
+
+    chief, other = start_workers(tiny_build / "features", out)
+    said, _ = chief.communicate(timeout=600)
+    assert chief.returncode == 0, said
+    assert f"going on after epoch {len(before)}" in said
+    said, _ = other.communicate(timeout=60)
+    assert other.returncode == 0, said
+    assert "worker 2 of 2 is done; the first one keeps what was learnt" in said
+    history = train.read_history(out)
+    assert history[: len(before)] == before
+    assert len(history) == load(TINY).train.epochs
+    assert train.best_epoch(history) >= len(before)  # it went on to learn
+    clips, _ = shards.read(tiny_build / "features" / "testing").originals()
+    scores = model.load(out / "model.keras").predict(clips, verbose=0)
+    np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "[]", '{"cluster": {"worker": ["a:1"]}}', '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}',
+        '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "ps", "index": 0}}',
+    ],
+)  # fmt: skip
+def test_what_says_nothing_of_workers_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(SettingsError, match=r"^TF_CONFIG: .*see docs/performance\.md"):
+        distribute.this_worker()
+
+
+def test_each_worker_has_steps_enough_and_files_of_its_own() -> None:
+    """Files of 100, 20 and 70 windows: the second worker has 20, so an epoch has as many steps as these give."""
+    two = Together(Worker(0, 2), SimpleNamespace(num_replicas_in_sync=2))
+    assert two.steps([100, 20, 70], batch_clips=8) == 5
+    assert Together(Worker(), SimpleNamespace(num_replicas_in_sync=1)).steps([100, 20, 70], batch_clips=8) == 24
+    with pytest.raises(SettingsError, match="1 shards are too few for 2 workers; make features"):
+        two.steps([100], batch_clips=8)
+    with pytest.raises(SettingsError, match="9 / 2 is not a whole number"):
+        two.steps([100, 20], batch_clips=9)

@@ -123,8 +123,9 @@ def is_finished(folder: Path, number: int) -> bool:
     return _mfcc_path(folder, number).exists()
 
 
-def read(folder: Path) -> Shards:
-    mfcc = files(folder)
+def read(folder: Path, first: int = 0, step: int = 1) -> Shards:
+    """The shards of a split, or every `step`-th of them from the number `first` on."""
+    mfcc = Files(files(folder).paths[first::step])
     index = [np.load(_index_path(path), allow_pickle=False) for path in mfcc.paths]
     return Shards(mfcc, np.concatenate(index))
 
@@ -134,9 +135,9 @@ def files(folder: Path) -> Files:
     return Files(sorted(folder.glob("*.mfcc.npy")))
 
 
-def count(folder: Path) -> int:
-    """Number of rows of a split, whose index may be large."""
-    return sum(len(np.load(path, mmap_mode="r", allow_pickle=False)) for path in folder.glob("*.index.npy"))
+def rows(folder: Path) -> list[int]:
+    """How many rows each shard has; their index may be large."""
+    return [len(np.load(_index_path(path), mmap_mode="r", allow_pickle=False)) for path in files(folder).paths]
 
 
 def write_normaliser(folder: Path, mean: NDArray[np.float64], std: NDArray[np.float64]) -> None:

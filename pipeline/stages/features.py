@@ -74,7 +74,7 @@ def run(settings: Settings, corpus: Path, out: Path, address: str = "") -> str:
         shards.forget_unfinished(work)
         shards.write_normaliser(work, *_normaliser(shards.files(work / TRAINING)))
         shutil.copy(corpus / manifest.LABELS, work)
-        rows = {split: shards.count(work / split) for split in sorted({part.split for part in plan.parts})}
+        rows = {split: sum(shards.rows(work / split)) for split in sorted({part.split for part in plan.parts})}
     shape = f"{settings.features.frames(settings.audio)} frames of {settings.features.n_mfcc} coefficients"
     return ", ".join(f"{split} {count:,}" for split, count in rows.items()) + f" examples; each {shape}"
 

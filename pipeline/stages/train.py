@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import logging
-import math
 import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import sklearn.metrics
@@ -20,7 +21,8 @@ from pipeline import receipt
 from pipeline.config import Settings, Train
 from pipeline.corpora import manifest, shards
 from pipeline.errors import PipelineError
-from pipeline.network import batches, model
+from pipeline.network import batches, distribute, model
+from pipeline.network.distribute import Together
 from pipeline.network.engine import tf, tf_keras
 from pipeline.pages import plots
 
@@ -55,9 +57,16 @@ def run(settings: Settings, features: Path, out: Path) -> str:
 def train_network(
     settings: Settings, features: Path, out: Path, architecture: Architecture, optimizer: Optimizer
 ) -> str:
-    """Train any network that takes MFCC and gives scores, as `run` trains ours; an interrupted training goes on."""
+    """Train any network that takes MFCC and gives scores, as `run` trains ours; an interrupted training goes on.
+
+    Of several workers (`distribute.this_worker`) the chief leaves `out`, which the others must see.
+    """
     inputs = receipt.require(settings, features=features)
-    build = partial(_build, architecture, settings, features)
+    build, worker = partial(_build, architecture, settings, features), distribute.this_worker()
+    if not worker.is_chief:
+        with TemporaryDirectory() as work:
+            _train(build, optimizer, settings, features, Path(work), receipt.work_of(out))
+        return f"worker {worker.number + 1} of {worker.count} is done; the first one keeps what was learnt"
     with receipt.making(out, "train", settings, inputs) as work:
         if not (work / MODEL).exists():
             _train(build, optimizer, settings, features, work)
@@ -69,25 +78,27 @@ def train_network(
     return f"best of {len(history)} epochs by validation loss: {best + 1}, validation accuracy {accuracy:.2%}"
 
 
-def strategy_for(devices: Sequence[tf.config.LogicalDevice]) -> tf.distribute.Strategy:
-    """Mirrored over several GPUs, plain for one or for the processor."""
-    log.info("training on %s", ", ".join(device.name for device in devices) or "the processor (no GPU found)")
-    if len(devices) > 1:
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
-    return tf.distribute.get_strategy()
-
-
 def _train(
-    build: Callable[[], tf_keras.Model], optimizer: Optimizer, settings: Settings, features: Path, work: Path
+    build: Callable[[], tf_keras.Model],
+    optimizer: Optimizer,
+    settings: Settings,
+    features: Path,
+    work: Path,
+    chief: Path | None = None,
 ) -> None:
+    """Train into `work`, going on from what is there; a worker that isn't the chief goes on from the chief's folder."""
+    together = distribute.together()
+    if chief and (chief / HISTORY).exists():
+        shutil.copy(chief / HISTORY, work)
+        shutil.copytree(chief / UNFINISHED, work / UNFINISHED)
     tf_keras.utils.set_random_seed(settings.train.seed)
-    strategy = strategy_for(tf.config.list_logical_devices("GPU"))
     if settings.train.mixed_precision:
         tf_keras.mixed_precision.set_global_policy("mixed_float16")
-    with strategy.scope():
+    steps = together.steps(shards.rows(features / manifest.TRAINING), settings.train.batch_clips)
+    with together.strategy.scope():
         network = build()
         network.compile(
-            optimizer(settings.train, _steps(settings, features)),
+            optimizer(settings.train, steps),
             _loss(settings.train),
             ["accuracy"],
             jit_compile=False,
@@ -97,10 +108,13 @@ def _train(
         if keeper.history:
             log.info("going on after epoch %d", len(keeper.history))
             keeper.restore(len(keeper.history) - 1)
-        if not keeper.is_over():
-            _fit(network, keeper, settings, features, work)
+        if len(keeper.history) < settings.train.epochs and not keeper.is_over():
+            _fit(network, keeper, settings, features, work, together, steps)
         keeper.restore(best_epoch(keeper.history))
     except tf.errors.OpError as error:
+        if together.worker.count > 1:
+            what = f"this worker or another one failed ({type(error).__name__})"
+            raise PipelineError(f"training stopped: {what}; start all of them again, and it goes on") from error
         reason = error.message.splitlines()[0].rpartition("}} ")[2]  # without the name of TensorFlow's inner function
         raise PipelineError(f"training stopped: {reason}; mend that and run: make train") from error
     tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
@@ -117,27 +131,39 @@ def _build(architecture: Architecture, settings: Settings, features: Path) -> tf
     return architecture(frames=frames, n_mfcc=n_mfcc, labels=labels, mean=mean, std=std)
 
 
-def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: Path, work: Path) -> None:
-    training = shards.read(features / manifest.TRAINING)
+def _fit(
+    network: tf_keras.Model,
+    keeper: Keeper,
+    settings: Settings,
+    features: Path,
+    work: Path,
+    together: Together,
+    steps: int,
+) -> None:
+    training = shards.read(features / manifest.TRAINING, together.worker.number, together.worker.count)
     held_out, index = shards.read(features / manifest.VALIDATION).originals()
-    classes = network.output_shape[-1]
-    examples = batches.training(
-        training.mfcc,
-        training.index[:, shards.LABEL],
-        shards.read_normaliser(features)[0],
-        classes=classes,
-        settings=settings.train,
-        features=settings.features,
-        first_epoch=len(keeper.history),
-    )
-    began, waited_s = len(keeper.history), tf.Variable(0.0, dtype=tf.float64)
+    classes, began, waited_s = network.output_shape[-1], len(keeper.history), tf.Variable(0.0, dtype=tf.float64)
+
+    def epoch(batch_clips: int) -> tf.data.Dataset:
+        examples = batches.training(
+            training.mfcc,
+            training.index[:, shards.LABEL],
+            shards.read_normaliser(features)[0],
+            classes=classes,
+            settings=dataclasses.replace(settings.train, batch_clips=batch_clips),
+            features=settings.features,
+            first_epoch=began,
+        )
+        return batches.timed(examples, waited_s)
+
     network.fit(
-        batches.timed(examples, waited_s),
+        together.batches(steps, settings.train.batch_clips, epoch),
         validation_data=batches.validation(
             held_out, index[:, shards.LABEL], classes=classes, batch_clips=settings.train.batch_clips
         ),
-        initial_epoch=len(keeper.history),
+        initial_epoch=began,
         epochs=settings.train.epochs,
+        steps_per_epoch=steps,
         callbacks=[
             keeper,
             tf_keras.callbacks.TensorBoard(work / TENSORBOARD, histogram_freq=1, profile_batch=0),
@@ -147,10 +173,6 @@ def _fit(network: tf_keras.Model, keeper: Keeper, settings: Settings, features: 
     )
     took_s = sum(epoch["seconds"] for epoch in keeper.history[began:])
     log.info("waiting for data: %.1f %% of the time", 100 * float(waited_s) / took_s)
-
-
-def _steps(settings: Settings, features: Path) -> int:
-    return math.ceil(len(shards.read(features / manifest.TRAINING).index) / settings.train.batch_clips)
 
 
 def _loss(settings: Train) -> tf_keras.losses.Loss:

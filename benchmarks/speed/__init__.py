@@ -1,0 +1,1 @@
+"""What everything takes, as ratios within one run: `make bench`."""

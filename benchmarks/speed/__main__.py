@@ -1,0 +1,76 @@
+"""What everything takes, each figure with its ratio to a peer in the same run.
+
+Run `python -m benchmarks.speed`: features, growth, network and program, a table and a JSON beside it. The machine
+should have nothing else to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from benchmarks import views
+from benchmarks.machine import cores, cpu
+from benchmarks.speed.figures import Figure
+
+RESULT = Path(__file__).parents[1] / "results" / "speed.json"
+PARTS = ("features", "growth", "network", "program")
+COLUMNS = ("what", "takes", "times that of", "which is")
+_ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "VECLIB_MAXIMUM")  # read as libraries are loaded
+
+
+@click.command()
+@click.argument(
+    "source", required=False, envvar="SOURCE", type=click.Path(exists=True, file_okay=False, path_type=Path)
+)
+@click.option("--only", "parts", multiple=True, type=click.Choice(PARTS), help="This part; give it for each.")
+@click.option("--clips", type=click.IntRange(1), default=2000, show_default=True, help="From all over SOURCE, at most.")
+@click.option("--growth", "base", type=click.IntRange(64), default=2000, show_default=True, help="Clips to grow from.")
+@click.option("--repeats", type=click.IntRange(1), default=7, show_default=True, help="In turn; the median counts.")
+@click.option("--json", "out", type=click.Path(dir_okay=False, path_type=Path), default=RESULT, show_default=True)
+@click.option("--markdown", is_flag=True, help="The table for docs/performance.md.")
+def main(
+    source: Path | None, parts: Sequence[str], clips: int, base: int, repeats: int, out: Path, markdown: bool
+) -> None:
+    """Measure, on clips of SOURCE or on made ones."""
+    asked: dict[str, dict[str, object]] = {
+        "features": {"source": source and str(source), "clips": clips, "repeats": repeats},
+        "growth": {"base_clips": base},
+        "network": {"repeats": repeats},
+        "program": {"repeats": repeats},
+    }
+    figures = [figure for part in PARTS if part in (parts or PARTS) for figure in _measure(part, asked[part])]
+    result = {"cpu": cpu(), "cores": cores(), "figures": [dataclasses.asdict(one) for one in figures]}
+    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    title = f"{cpu()}, cores: {cores()}"
+    cells = [_cells(one) for one in figures]
+    if markdown:
+        click.echo(f"{title}\n\n{views.markdown(COLUMNS, cells, ('what', 'which is'))}")
+    else:
+        views.show(views.table(title, COLUMNS, cells, ("what", "which is")))
+
+
+def _measure(part: str, arguments: Mapping[str, object]) -> list[Figure]:
+    """The figures of a part, in a process of its own: what a library has done in one part is nothing to the next."""
+    threads = {} if part in ("growth", "program") else {f"{name}_NUM_THREADS": "1" for name in _ONE_THREAD}
+    command = [sys.executable, "-m", f"benchmarks.speed.{part}", json.dumps(arguments)]
+    done = subprocess.run(command, env=os.environ | threads, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise click.ClickException(f"{part}: it broke off, see above")
+    return [Figure(**values) for values in json.loads(done.stdout.splitlines()[-1])]
+
+
+def _cells(figure: Figure) -> list[str]:
+    ratio = "" if figure.ratio is None or not figure.to else f"{figure.ratio:.3g}"
+    return [figure.what, f"{figure.value:.3g} {figure.unit}", ratio, figure.to]
+
+
+if __name__ == "__main__":
+    main()

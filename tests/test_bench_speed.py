@@ -1,0 +1,67 @@
+"""`make bench`: each part runs on little, and its ratios are those of its figures."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks.speed import network
+from pipeline.config import Model
+from pipeline.network import model
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(tmp_path: Path, *arguments: str) -> dict[str, dict]:
+    out = tmp_path / "speed.json"
+    command = [sys.executable, "-m", "benchmarks.speed", "--json", str(out), *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return {figure["what"]: figure for figure in json.loads(out.read_text())["figures"]}
+
+
+@pytest.mark.slow
+def test_features_and_their_growth_are_measured_on_a_few_clips(tmp_path: Path) -> None:
+    figures = run(
+        tmp_path, "--only", "features", "--only", "growth", "--clips", "20", "--growth", "64", "--repeats", "1"
+    )
+    ours, loop = figures["MFCC: ours, librosa in batches"], figures["MFCC: librosa, clip by clip"]
+    assert loop["ratio"] == pytest.approx(loop["value"] / ours["value"])
+    decoding = figures["the features stage"]["to"]
+    assert decoding == "decoding alone, generated noise: 20 WAV files"
+    assert figures["features of 4,096 clips: peak memory"]["ratio"] > 0
+    assert figures["features of 4,096 clips: time"]["to"] == "64 clips"
+
+
+@pytest.mark.slow
+def test_a_folder_without_sound_is_said(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.speed", str(tmp_path), "--only", "features"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{tmp_path}: no sound files in it; give SOURCE a folder of clips" in done.stderr
+
+
+def test_multiply_adds_are_those_of_the_layers_by_hand() -> None:
+    small = Model(conv_filters=(4, 8), projection_units=6, lstm_units=(5,), attention_units=3)
+    built = model.build(small, frames=9, n_mfcc=8, labels=4, mean=np.zeros(8), std=np.ones(8))
+    layers = {
+        layer.name: SimpleNamespace(weights=layer.get_weights(), output=layer.output_shape) for layer in built.layers
+    }
+    steps = layers["bilstm_1"].output[1]
+    by_hand = {
+        "log_mel": 9 * 8 * 8,
+        "conv_1": np.prod(layers["conv_1"].output[1:]) * np.prod(layers["conv_1"].weights[0].shape[:3]),
+        "conv_2": np.prod(layers["conv_2"].output[1:]) * np.prod(layers["conv_2"].weights[0].shape[:3]),
+        "projection": steps * np.prod(layers["projection"].weights[0].shape),
+        "bilstm_1": steps * 2 * 4 * 5 * (6 + 5),
+        "attention_hidden": steps * 10 * 3,
+        "attention_energy": steps * 3,
+        "logits": 10 * 4,
+    }
+    assert network.multiply_adds(built) == sum(by_hand.values())
