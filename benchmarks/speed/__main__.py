@@ -6,7 +6,6 @@ should have nothing else to do.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from benchmarks.speed.figures import Figure
 RESULT = Path(__file__).parents[1] / "results" / "speed.json"
 PARTS = ("features", "growth", "network", "program")
 COLUMNS = ("what", "takes", "times that of", "which is")
+LEFT = ("what", "which is")  # the other columns are numbers
 _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "VECLIB_MAXIMUM")  # read as libraries are loaded
 
 
@@ -39,32 +39,34 @@ _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "VECLIB_MAXIMUM")  
 def main(
     source: Path | None, parts: Sequence[str], clips: int, base: int, repeats: int, out: Path, markdown: bool
 ) -> None:
-    """Measure, on clips of SOURCE or on made ones."""
+    """Measure, on clips of SOURCE or on made ones; what `--only` leaves out stays in the JSON as it was."""
     asked: dict[str, dict[str, object]] = {
         "features": {"source": source and str(source), "clips": clips, "repeats": repeats},
         "growth": {"base_clips": base},
         "network": {"repeats": repeats},
         "program": {"repeats": repeats},
     }
-    figures = [figure for part in PARTS if part in (parts or PARTS) for figure in _measure(part, asked[part])]
-    result = {"cpu": cpu(), "cores": cores(), "figures": [dataclasses.asdict(one) for one in figures]}
-    out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    title = f"{cpu()}, cores: {cores()}"
-    cells = [_cells(one) for one in figures]
+    known = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}
+    for part in parts or PARTS:
+        known[part] = {"cpu": cpu(), "cores": cores(), "figures": _measure(part, asked[part])}
+    out.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    shown = {part: known[part] for part in PARTS if part in known}
+    cells = [_cells(Figure(**one)) for result in shown.values() for one in result["figures"]]
     if markdown:
-        click.echo(f"{title}\n\n{views.markdown(COLUMNS, cells, ('what', 'which is'))}")
+        click.echo(f"{views.machines(shown)}\n\n{views.markdown(COLUMNS, cells, LEFT)}")
     else:
-        views.show(views.table(title, COLUMNS, cells, ("what", "which is")))
+        views.show(views.table(views.machines(shown), COLUMNS, cells, LEFT))
 
 
-def _measure(part: str, arguments: Mapping[str, object]) -> list[Figure]:
+def _measure(part: str, arguments: Mapping[str, object]) -> list[dict[str, object]]:
     """The figures of a part, in a process of its own: what a library has done in one part is nothing to the next."""
     threads = {} if part in ("growth", "program") else {f"{name}_NUM_THREADS": "1" for name in _ONE_THREAD}
     command = [sys.executable, "-m", f"benchmarks.speed.{part}", json.dumps(arguments)]
     done = subprocess.run(command, env=os.environ | threads, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise click.ClickException(f"{part}: it broke off, see above")
-    return [Figure(**values) for values in json.loads(done.stdout.splitlines()[-1])]
+    figures: list[dict[str, object]] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def _cells(figure: Figure) -> list[str]:

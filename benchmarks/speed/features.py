@@ -48,7 +48,8 @@ def measure(source: str | None, clips: int, repeats: int) -> list[Figure]:
         paths = choose(Path(source), clips) if source else make_noise(folder / "noise", clips)
         figures.on_one_core()
         what = describe(paths, Path(source).name if source else "generated noise")
-        return _transforms(paths, repeats) + _stage(paths, folder, repeats, what)
+        # In this order: TensorFlow's many objects would make Python's garbage collector slow for the stage.
+        return _stage(paths, folder, repeats, what) + _transforms(paths, repeats)
 
 
 def _transforms(paths: Sequence[Path], repeats: int) -> list[Figure]:

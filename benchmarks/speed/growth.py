@@ -26,6 +26,7 @@ def measure(base_clips: int) -> list[Figure]:
     made = []
     with tempfile.TemporaryDirectory() as name:
         paths = features.make_noise(Path(name) / "noise", min(base_clips, 1_000))
+        _run(paths, 1, Path(name))  # librosa compiles, the first time
         for times in TIMES:
             made.append((times, *_run(paths, base_clips * times // len(paths), Path(name))))
     _, first_s, first_mb = made[0]

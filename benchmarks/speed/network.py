@@ -55,9 +55,7 @@ def _training(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]
     for name, network in networks.items():
         network.compile("adam", "categorical_crossentropy", jit_compile=False)
         network.train_on_batch(x, y)  # the first step is slow
-        tasks[f"a step of training, {clips} windows: {name} ({network.count_params():,} parameters)"] = partial(
-            train, network
-        )
+        tasks[f"a step of training: {name}, {network.count_params():,} parameters"] = partial(train, network)
     return beside(alternate(repeats, tasks, time.perf_counter), next(iter(tasks)), _BATCHES, "ms a step")
 
 
@@ -93,7 +91,7 @@ def _files(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
     rate = _PRODUCT**3 / seconds.pop(product)
     sums = multiply_adds(ours)
     floor_s = _WINDOWS * sums / rate
-    floor = f"a window: {sums / 1e6:.1f} million multiply-adds of our network, as fast as a matrix product's"
+    floor = f"a window: its {sums / 1e6:.1f} million multiply-adds alone"
     return beside({**seconds, floor: floor_s}, floor, _WINDOWS, "ms a window")
 
 
