@@ -75,6 +75,7 @@ def features(settings: Settings, corpus: Path, out: Path) -> str:
             of_split = {n: clips[n] for n in takes if clips[n].split == split}
             shard = Shard(corpus, split, there.get(split, 0), of_split, {}, noise)
             windows.make(shard, work, dataclasses.replace(settings, augment=own_changes))
+        shards.forget_unfinished(work)
         for name in (shards.NORMALISER, manifest.LABELS):
             shutil.copy(before / "features" / name, work)
         count = len(shards.read(work / TRAINING).mfcc[-1])
