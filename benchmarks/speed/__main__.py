@@ -70,7 +70,7 @@ def _measure(part: str, arguments: Mapping[str, object]) -> list[dict[str, objec
 
 
 def _cells(figure: Figure) -> list[str]:
-    ratio = "" if figure.ratio is None or not figure.to else f"{figure.ratio:.3g}"
+    ratio = f"{figure.ratio:.3g}" if figure.to else ""
     return [figure.what, f"{figure.value:.3g} {figure.unit}", ratio, figure.to]
 
 

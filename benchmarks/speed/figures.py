@@ -19,8 +19,8 @@ class Figure:
     what: str
     value: float
     unit: str
-    to: str = ""
-    ratio: float | None = None
+    to: str  # empty for what others are compared with
+    ratio: float
 
 
 def alternate(repeats: int, tasks: Mapping[str, Callable[[], object]], clock: Callable[[], float]) -> dict[str, float]:

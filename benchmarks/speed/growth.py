@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -71,15 +72,18 @@ class _Peak:
         self._thread.join()
 
     def _watch(self) -> None:
-        own = psutil.Process()
+        self.megabytes = _resident_mb()  # at once: a short run may be over before the next look
         while not self._is_over.wait(_LOOK_S):
-            total = 0
-            for process in (own, *own.children(recursive=True)):
-                try:
-                    total += process.memory_info().rss
-                except psutil.NoSuchProcess:  # it has ended since it was listed
-                    continue
-            self.megabytes = max(self.megabytes, total / 1e6)
+            self.megabytes = max(self.megabytes, _resident_mb())
+
+
+def _resident_mb() -> float:
+    """Of this process and all that it started."""
+    own, total = psutil.Process(), 0
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+            total += process.memory_info().rss
+    return total / 1e6
 
 
 if __name__ == "__main__":
