@@ -30,9 +30,8 @@ _SEEN_DB = 60  # of a spectrogram, below its loudest
 Row = Mapping[str, Any]
 
 
-def curves(history: Sequence[Row]) -> Markup:
-    """Loss and accuracy over the epochs, a plot each; the dotted line is the epoch of which the weights are kept."""
-    kept = min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
+def curves(history: Sequence[Row], kept: int) -> Markup:
+    """Loss and accuracy over the epochs, a plot each; dotted is the one whose weights are kept, counted from 0."""
     percent = [{name: 100 * value for name, value in row.items()} for row in history]
     return _curve(history, "loss", "cross-entropy, nats", kept) + _curve(percent, "accuracy", "accuracy, %", kept)
 

@@ -34,12 +34,18 @@ def run(settings: Settings, corpus: Path, evaluate: Path, bundle: Path, out: Pat
             phone=metrics["streams"]["file"],
             voices=settings.report.voices,
             worst=list(_worst(metrics["worst_clips"], corpus, settings)),
-            curves=plots.curves(metrics["history"]),
+            curves=plots.curves(metrics["history"], _kept_epoch(metrics["history"], settings)),
             tradeoffs=plots.tradeoffs(metrics["streams"]),
             reliability=plots.reliability,
         )
         (work / PAGE).write_text(content, encoding="utf-8")
     return str(out / PAGE)
+
+
+def _kept_epoch(history: list[dict[str, float]], settings: Settings) -> int:
+    """The best by validation loss; a network that is trained on with takes is kept as the last one leaves it."""
+    last = len(history) - 1
+    return last if settings.personalise.bundle else min(range(last + 1), key=lambda epoch: history[epoch]["val_loss"])
 
 
 def _worst(found: list[dict[str, Any]], corpus: Path, settings: Settings) -> Iterator[dict[str, Any]]:
