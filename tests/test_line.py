@@ -168,7 +168,10 @@ def test_an_edited_clip_is_refused(copy: Path) -> None:
             "Error: settings: corpus.source is given, but speech is made: set CORPUS to folder or speech_commands",
         ),
         ({"WORDS": "yes,,no"}, "Error: settings: corpus.keywords: a word is empty; remove it from the list"),
-        ({"CORPUS": "tape"}, "Error: settings: corpus.kind 'tape': choose one of synthetic, speech_commands, mswc, folder"),
+        (
+            {"CORPUS": "tape"},
+            "Error: settings: corpus.kind 'tape': choose one of synthetic, speech_commands, mswc, folder",
+        ),
     ],
 )
 def test_bad_variables_are_one_line(variables: dict[str, str], expected: str, tmp_path: Path) -> None:
