@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import config
@@ -15,6 +16,17 @@ from pipeline.config import Settings
 from pipeline.errors import SettingsError
 
 AS_IT_IS = "as_it_is"  # no change: what all others are compared with
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training with a change, or as it is, from a seed; the name of its result file as a string."""
+
+    change: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.change}-{self.seed}"
 
 
 def names(folder: Path) -> tuple[str, ...]:

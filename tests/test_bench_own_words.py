@@ -12,10 +12,9 @@ import tones
 from click.testing import CliRunner
 
 from benchmarks import changes, trainings
-from benchmarks.changes import AS_IT_IS
+from benchmarks.changes import AS_IT_IS, Run
 from benchmarks.own_words import __main__ as benchmark
 from benchmarks.own_words import runs, tables
-from benchmarks.own_words.runs import Run
 from benchmarks.trainings import Build, open_build
 from pipeline import receipt
 from pipeline.config import UNKNOWN, Settings, load

@@ -16,10 +16,10 @@ from rich.console import Console
 from tones import CLIPS
 
 from benchmarks import trainings, views
-from benchmarks.changes import AS_IT_IS, differences
+from benchmarks.changes import AS_IT_IS, Run, differences
 from benchmarks.recipe import __main__ as benchmark
 from benchmarks.recipe import harder, heard, runs, tables
-from benchmarks.recipe.runs import NAMES, Run
+from benchmarks.recipe.runs import NAMES
 from benchmarks.trainings import open_build
 from pipeline.config import BACKGROUND_NOISE, SILENCE, Features, Settings, Train, load
 from pipeline.corpora import manifest, streams

@@ -16,9 +16,9 @@ from pathlib import Path
 import click
 
 from benchmarks import trainings, views
-from benchmarks.changes import AS_IT_IS
+from benchmarks.changes import AS_IT_IS, Run
 from benchmarks.own_words import runs, tables
-from benchmarks.own_words.runs import NAMES, Run
+from benchmarks.own_words.runs import NAMES
 from benchmarks.own_words.tables import Results
 from benchmarks.trainings import Build, open_build, read_comparable, read_results
 from pipeline.errors import PipelineError

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import shutil
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import changes, trainings
-from benchmarks.changes import AS_IT_IS
+from benchmarks.changes import AS_IT_IS, Run
 from benchmarks.machine import cores, cpu
 from benchmarks.trainings import Build
 from pipeline import config
@@ -41,15 +40,6 @@ _OF_CORPUS = ("audio", "corpus")
 _OF_FEATURES = (*_OF_CORPUS, "features", "augment")
 
 log = logging.getLogger("pipeline.own_words")
-
-
-@dataclass(frozen=True)
-class Run:
-    change: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.change}-{self.seed}"
 
 
 def as_it_is(build: Build) -> Settings:

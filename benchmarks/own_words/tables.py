@@ -9,8 +9,7 @@ import numpy as np
 from rich.console import Group
 
 from benchmarks import views
-from benchmarks.changes import AS_IT_IS
-from benchmarks.own_words.runs import Run
+from benchmarks.changes import AS_IT_IS, Run
 from pipeline.corpora.mistakes import margin
 
 Results = Mapping[Run, dict[str, Any]]

@@ -14,9 +14,9 @@ from pathlib import Path
 import click
 
 from benchmarks import trainings, views
-from benchmarks.changes import AS_IT_IS
+from benchmarks.changes import AS_IT_IS, Run
 from benchmarks.recipe import runs, tables
-from benchmarks.recipe.runs import NAMES, Run
+from benchmarks.recipe.runs import NAMES
 from benchmarks.recipe.tables import Results
 from benchmarks.trainings import Build, open_build, read_comparable, read_results
 from pipeline.errors import PipelineError

@@ -6,7 +6,6 @@ Validation alone is looked at; the test split is not opened.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import changes, trainings
+from benchmarks.changes import Run
 from benchmarks.machine import cores, cpu
 from benchmarks.recipe import harder, heard
 from benchmarks.trainings import Build
@@ -30,15 +30,6 @@ SECTIONS = ("features", "augment", "model", "train")  # that a change may touch
 WORK = "recipe"  # the folder in BUILD for what is between the runs
 FORMAT = 2  # raise it when what is measured changes
 _SMALLEST = np.finfo(np.float32).tiny
-
-
-@dataclass(frozen=True)
-class Run:
-    change: str
-    seed: int
-
-    def __str__(self) -> str:
-        return f"{self.change}-{self.seed}"
 
 
 def changed(name: str, settings: Settings) -> Settings:

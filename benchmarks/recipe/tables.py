@@ -10,9 +10,8 @@ import numpy as np
 from rich.table import Table
 
 from benchmarks import views
-from benchmarks.changes import AS_IT_IS
+from benchmarks.changes import AS_IT_IS, Run
 from benchmarks.recipe import harder, heard
-from benchmarks.recipe.runs import Run
 
 Results = Mapping[Run, dict[str, Any]]
 Seeds = Mapping[int, dict[str, Any]]  # results of one change
