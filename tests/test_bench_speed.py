@@ -11,9 +11,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from benchmarks.speed import network
-from pipeline.config import Model
-from pipeline.network import model
+from benchmarks.speed import network, profile
+from pipeline.config import Audio, Features, Model
+from pipeline.device.interpreter import WAVEFORM, Network
+from pipeline.device.mfcc import mfcc
+from pipeline.network import model, waveform
+from pipeline.network.engine import tf_keras
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +49,25 @@ def test_a_folder_without_sound_is_said(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"{tmp_path}: no sound files in it; give SOURCE a folder of clips" in done.stderr
+
+
+def test_a_phone_file_is_cut_where_the_layers_end() -> None:
+    small = Model(conv_filters=(4, 8), projection_units=6, lstm_units=(5, 3), attention_units=3)
+    audio, features = Audio(clip_ms=252), Features(n_mfcc=8)
+    frames = features.frames(audio)
+    built = model.build(small, frames=frames, n_mfcc=8, labels=4, mean=np.zeros(8), std=np.full(8, 100.0))
+    content = waveform.to_waveform(built, audio, features)
+    ends = profile.ends(content, built)
+    middle, first, last = list(ends)[-3:]
+    assert (middle, first) == ("convolutions and projection", "bidirectional LSTM 1")
+    assert list(ends.values()) == sorted(set(ends.values()))
+
+    sound = np.random.default_rng(1).normal(0, 0.1, audio.clip_samples).astype(np.float32)
+    for layer, part in [("projection_relu", middle), ("bilstm_1", first), ("scores", last)]:
+        piece = Network(profile.cut(content, ends[part]), part, WAVEFORM)
+        keras = tf_keras.Model(built.input, built.get_layer(layer).output)
+        found = keras(mfcc(sound[None], audio=audio, features=features)).numpy().reshape(piece.shapes[1])
+        assert np.allclose(piece.scores(sound), found[0], atol=1e-4)
 
 
 def test_multiply_adds_are_those_of_the_layers_by_hand() -> None:

@@ -1,7 +1,7 @@
 """What everything takes, each figure with its ratio to a peer in the same run.
 
-Run `python -m benchmarks.speed`: features, growth, network and program, a table and a JSON beside it. The machine
-should have nothing else to do.
+Run `python -m benchmarks.speed`: features, growth, network, profile and program, a table and a JSON beside it. The
+machine should have nothing else to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.machine import cores, cpu
 from benchmarks.speed.figures import Figure
 
 RESULT = Path(__file__).parents[1] / "results" / "speed.json"
-PARTS = ("features", "growth", "network", "program")
+PARTS = ("features", "growth", "network", "profile", "program")
 COLUMNS = ("what", "takes", "times that of", "which is")
 LEFT = ("what", "which is")  # the other columns are numbers
 _ONE_THREAD = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "NUMBA", "VECLIB_MAXIMUM")  # read as libraries are loaded
@@ -44,6 +44,7 @@ def main(
         "features": {"source": source and str(source), "clips": clips, "repeats": repeats},
         "growth": {"base_clips": base},
         "network": {"repeats": repeats},
+        "profile": {"repeats": repeats},
         "program": {"repeats": repeats},
     }
     known = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {}

@@ -19,11 +19,12 @@ from pipeline.config import Settings
 from pipeline.device.interpreter import MFCC, WAVEFORM, Network
 from pipeline.network import convert, model, waveform
 from pipeline.network.engine import tf, tf_keras
+from pipeline.stages.train import Architecture
 
 SETTINGS = Settings()
 LABELS = 12
 _BATCHES = 2  # of a measured training
-_WINDOWS = 50  # of a measured file
+WINDOWS = 50  # of a measured file
 _PRODUCT = 512  # rows and columns of the matrices whose product tells how fast this core multiplies
 
 
@@ -32,20 +33,23 @@ def measure(repeats: int) -> list[Figure]:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf_keras.utils.set_random_seed(1)
-    frames, n_mfcc = SETTINGS.features.frames(SETTINGS.audio), SETTINGS.features.n_mfcc
-    wanted = {"ours": partial(model.build, SETTINGS.model)} | {
-        name: PEERS[name].architecture for name in ("attention_rnn", "ds_cnn")
-    }
-    networks = {
-        name: build(frames=frames, n_mfcc=n_mfcc, labels=LABELS, mean=np.zeros(n_mfcc), std=np.ones(n_mfcc))
-        for name, build in wanted.items()
-    }
+    networks = {"ours": ours()} | {name: _built(PEERS[name].architecture) for name in ("attention_rnn", "ds_cnn")}
     return _training(networks, repeats) + _files(networks, repeats)
+
+
+def ours() -> tf_keras.Model:
+    """Our network as it is by default, with random weights."""
+    return _built(partial(model.build, SETTINGS.model))
+
+
+def _built(build: Architecture) -> tf_keras.Model:
+    frames, n_mfcc = SETTINGS.features.frames(SETTINGS.audio), SETTINGS.features.n_mfcc
+    return build(frames=frames, n_mfcc=n_mfcc, labels=LABELS, mean=np.zeros(n_mfcc), std=np.ones(n_mfcc))
 
 
 def _training(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
     clips = SETTINGS.train.batch_clips
-    x, y = _random(clips, networks["ours"].input_shape[1:]), np.eye(LABELS, dtype=np.float32)[np.arange(clips) % LABELS]
+    x, y = noise(clips, networks["ours"].input_shape[1:]), np.eye(LABELS, dtype=np.float32)[np.arange(clips) % LABELS]
 
     def train(network: tf_keras.Model) -> None:
         for _ in range(_BATCHES):
@@ -63,7 +67,7 @@ def _files(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
     """Every file of the bundle and the peers' float files; and the multiply-adds alone, at this core's best rate."""
     ours = networks["ours"]
     sound = waveform.to_waveform(ours, SETTINGS.audio, SETTINGS.features)
-    calibration = _random(200, ours.input_shape[1:])
+    calibration = noise(200, ours.input_shape[1:])
     normaliser = np.zeros(ours.input_shape[-1], np.float32), np.ones(ours.input_shape[-1], np.float32)
     files = {
         "commands.tflite": Network(waveform.with_int8_weights(sound), "phone", WAVEFORM),
@@ -76,13 +80,13 @@ def _files(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
         "attention RNN, float, MFCC in": Network(convert.to_float(networks["attention_rnn"]), "attention RNN"),
         "DS-CNN, float, MFCC in": Network(convert.to_float(networks["ds_cnn"]), "DS-CNN"),
     }
-    given = {WAVEFORM: _random(_WINDOWS, (SETTINGS.audio.clip_samples,)), MFCC: calibration[:_WINDOWS]}
+    given = {WAVEFORM: noise(WINDOWS, (SETTINGS.audio.clip_samples,)), MFCC: calibration[:WINDOWS]}
 
     def run(file: Network) -> None:
         for window in given[file.takes]:
             file.scores(window)
 
-    matrix = _random(_PRODUCT, (_PRODUCT,))
+    matrix = noise(_PRODUCT, (_PRODUCT,))
     tasks: dict[str, Any] = {f"a window: {name}": partial(run, file) for name, file in files.items()}
     for task in tasks.values():
         task()
@@ -90,9 +94,9 @@ def _files(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
     seconds = alternate(repeats, {**tasks, product: lambda: matrix @ matrix}, time.perf_counter)
     rate = _PRODUCT**3 / seconds.pop(product)
     sums = multiply_adds(ours)
-    floor_s = _WINDOWS * sums / rate
+    floor_s = WINDOWS * sums / rate
     floor = f"a window: its {sums / 1e6:.1f} million multiply-adds alone"
-    return beside({**seconds, floor: floor_s}, floor, _WINDOWS, "ms a window")
+    return beside({**seconds, floor: floor_s}, floor, WINDOWS, "ms a window")
 
 
 def multiply_adds(network: tf_keras.Model) -> int:
@@ -112,7 +116,8 @@ def _of_layer(layer: Any) -> int:
     return 0
 
 
-def _random(count: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+def noise(count: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Random numbers `(count, *shape)` of deviation 1, the same every time."""
     return np.random.default_rng(1).normal(size=(count, *shape)).astype(np.float32)
 
 
