@@ -33,11 +33,13 @@ def measure(repeats: int) -> list[Figure]:
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf_keras.utils.set_random_seed(1)
-    networks = {"ours": ours()} | {name: _built(PEERS[name].architecture) for name in ("attention_rnn", "ds_cnn")}
+    networks = {"ours": our_network()} | {
+        name: _built(PEERS[name].architecture) for name in ("attention_rnn", "ds_cnn")
+    }
     return _training(networks, repeats) + _files(networks, repeats)
 
 
-def ours() -> tf_keras.Model:
+def our_network() -> tf_keras.Model:
     """Our network as it is by default, with random weights."""
     return _built(partial(model.build, SETTINGS.model))
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.speed import figures
 from benchmarks.speed.figures import Figure, alternate
-from benchmarks.speed.network import SETTINGS, WINDOWS, noise, ours
+from benchmarks.speed.network import SETTINGS, WINDOWS, noise, our_network
 from pipeline.network import waveform
 from pipeline.network.engine import tf_keras
 
@@ -28,7 +28,7 @@ _TIMES_AS_OFTEN = 5  # a difference of two times is less sure than either
 
 def measure(repeats: int) -> list[Figure]:
     figures.on_one_core()
-    network = ours()
+    network = our_network()
     content = waveform.with_int8_weights(waveform.to_waveform(network, SETTINGS.audio, SETTINGS.features))
     windows = noise(WINDOWS, (SETTINGS.audio.clip_samples,))
 
