@@ -72,7 +72,7 @@ def _classifier(model: tf_keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
         x = tf.reshape(x, (x.shape[1], x.shape[2] * x.shape[3]))
         x = tf.nn.relu(_dense(x, folded["projection"]))
         for both in recurrent:
-            x = tf.concat([_lstm(x, *both[:3]), _lstm(x, *both[3:], backwards=True)], 1)
+            x = _bilstm(x, both[:3], both[3:])
         energy = _dense(tf.tanh(_dense(x, weights["attention_hidden"])), weights["attention_energy"])
         summary = tf.reduce_sum(tf.nn.softmax(energy, axis=0) * x, 0, keepdims=True)
         return tf.nn.softmax(_dense(summary, weights["logits"]))
@@ -93,20 +93,28 @@ def _fold_norm(model: tf_keras.Model, name: str) -> tuple[NDArray, NDArray]:
     return kernel * scale, beta - mean * scale
 
 
-def _lstm(x: tf.Tensor, kernel: NDArray, recurrent: NDArray, bias: NDArray, *, backwards: bool = False) -> tf.Tensor:
-    """Every step of an LSTM over `(steps, features)` → `(steps, units)`; the gates in Keras' order i, f, g, o.
+def _bilstm(x: tf.Tensor, forward: Sequence[NDArray], backward: Sequence[NDArray]) -> tf.Tensor:
+    """Every step of both directions over `(steps, features)` → `(steps, 2 units)`; gates in Keras' order i, f, g, o.
 
-    One product projects the inputs of all steps; each step adds that of the hidden state before it.
+    One product for each direction projects the inputs of all steps; each step adds that of the hidden state before it.
+    The directions share their steps, a row for each, the second from the end: half as many operators, the same sums.
     """
-    steps = range(x.shape[0])
-    projected = tf.split(tf.matmul(x, kernel) + bias, len(steps))
-    hidden = cell = None
-    outputs: dict[int, tf.Tensor] = {}
-    for step in reversed(steps) if backwards else steps:
-        gates = projected[step] if hidden is None else projected[step] + tf.matmul(hidden, recurrent)
+    steps = x.shape[0]
+    from_the_end = tf.concat(tf.split(x, steps)[::-1], 0)
+    both = [_dense(x, (forward[0], forward[2])), _dense(from_the_end, (backward[0], backward[2]))]
+    projected = tf.split(tf.reshape(tf.concat(both, 1), (2 * steps, -1)), steps)
+    hidden: list[tf.Tensor] = []
+    cell = None
+    outputs = []
+    for gates in projected:
+        if hidden:
+            products = [tf.matmul(row, weights[1]) for row, weights in zip(hidden, (forward, backward), strict=True)]
+            gates = gates + tf.concat(products, 0)
         # Equal parts: a split of another kind would part the graph for XNNPACK at every step.
         i, f, g, o = tf.split(gates, 4, 1)
         new = tf.sigmoid(i) * tf.tanh(g)
         cell = new if cell is None else tf.sigmoid(f) * cell + new
-        hidden = outputs[step] = tf.sigmoid(o) * tf.tanh(cell)
-    return tf.concat([outputs[step] for step in steps], 0)
+        hidden = tf.split(tf.sigmoid(o) * tf.tanh(cell), 2)
+        outputs.append(hidden)
+    forwards, backwards = zip(*outputs, strict=True)
+    return tf.concat([tf.concat(forwards, 0), tf.concat(backwards[::-1], 0)], 1)
