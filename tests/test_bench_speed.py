@@ -41,6 +41,7 @@ def test_features_and_their_growth_are_measured_on_a_few_clips(tmp_path: Path) -
     assert decoding == "decoding alone, generated noise: 20 WAV files"
     assert figures["features of 4,096 clips: peak memory"]["ratio"] > 0
     assert figures["features of 4,096 clips: time"]["to"] == "64 clips"
+    assert figures["features of 1,024 clips: time on one core"]["to"] == "all cores"
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The features stage as clips grow: time for each, and peak memory of all its processes.
+"""The features stage as clips grow: time for each, and peak memory of all its processes; and what one core takes.
 
 The clips are the same thousand, repeated.
 """
@@ -19,20 +19,23 @@ from pipeline import receipt
 from pipeline.stages import features as stage
 
 TIMES = (1, 4, 16, 64)
+TIMES_ON_ONE_CORE = 16
 _LOOK_S = 0.1
 
 
 def measure(base_clips: int) -> list[Figure]:
-    """The stage with `base_clips` clips and 4, 16 and 64 times as many, each once."""
-    made = []
+    """The stage with `base_clips` clips and 4, 16 and 64 times as many, each once; one of them again on one core."""
+    made = {}
     with tempfile.TemporaryDirectory() as name:
         paths = features.make_noise(Path(name) / "noise", min(base_clips, 1_000))
         _run(paths, 1, Path(name))  # librosa compiles, the first time
         for times in TIMES:
-            made.append((times, *_run(paths, base_clips * times // len(paths), Path(name))))
-    _, first_s, first_mb = made[0]
+            made[times] = _run(paths, base_clips * times // len(paths), Path(name))
+        figures.on_one_core()
+        alone_s, _ = _run(paths, base_clips * TIMES_ON_ONE_CORE // len(paths), Path(name))
+    first_s, first_mb = made[1]
     found = []
-    for times, took_s, peak_mb in made:
+    for times, (took_s, peak_mb) in made.items():
         count = base_clips * times
         one = f"{base_clips:,} clips" if times > 1 else ""
         each_ms, first_ms = 1e3 * took_s / count, 1e3 * first_s / base_clips
@@ -40,7 +43,9 @@ def measure(base_clips: int) -> list[Figure]:
             Figure(f"features of {count:,} clips: time", each_ms, "ms a clip", one, each_ms / first_ms),
             Figure(f"features of {count:,} clips: peak memory", peak_mb, "MB", one, peak_mb / first_mb),
         ]
-    return found
+    count, all_s = base_clips * TIMES_ON_ONE_CORE, made[TIMES_ON_ONE_CORE][0]
+    one_core = f"features of {count:,} clips: time on one core"
+    return [*found, Figure(one_core, 1e3 * alone_s / count, "ms a clip", "all cores", alone_s / all_s)]
 
 
 def _run(paths: list[Path], times: int, folder: Path) -> tuple[float, float]:
