@@ -18,6 +18,7 @@ from pipeline import config
 from pipeline.config import Report
 from pipeline.corpora import manifest
 from pipeline.corpora.manifest import LEFT_OUT, OFFICIAL, TESTING
+from pipeline.pages import tables
 from pipeline.stages import evaluate, report
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -102,7 +103,7 @@ def test_the_official_archive_stands_beside_the_testing_split(tiny_build: Path, 
 def test_a_personalised_one_is_shown_with_what_it_was_before(drawn: Callable[..., str]) -> None:
     def change(metrics: Metrics) -> None:
         models = metrics["splits"][TESTING]["models"]
-        models[evaluate.BEFORE] = models[evaluate.DEFAULT_FILE] | {"accuracy": 0.123}
+        models[tables.BEFORE] = models[evaluate.DEFAULT_FILE] | {"accuracy": 0.123}
         metrics["splits"][LEFT_OUT] = metrics["splits"][TESTING]
 
     page = drawn(change)

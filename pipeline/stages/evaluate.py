@@ -21,7 +21,6 @@ import sklearn.metrics
 from numpy.typing import NDArray
 from rich.console import Console, Group
 from rich.progress import track
-from rich.table import Table
 
 from pipeline import receipt
 from pipeline.config import Audio, Settings
@@ -34,12 +33,13 @@ from pipeline.device.recognizer import DEFAULT_FILE
 from pipeline.errors import StaleInput
 from pipeline.network import calibrate, model
 from pipeline.network.engine import tf_keras
+from pipeline.pages import tables
+from pipeline.pages.tables import BEFORE, KERAS
 from pipeline.receipt import Receipt
 
 METRICS = "metrics.json"
 PREDICTIONS = "predictions.csv"
-KERAS, TRAINED = "keras", "keras before compression"
-BEFORE = f"{DEFAULT_FILE} before"  # of the bundle that this one was personalised from
+TRAINED = "keras before compression"
 _LATENCY_RUNS = 200
 _WORST_CLIPS = 20
 _REASONS = 20  # why files are rejected, the most frequent
@@ -114,79 +114,7 @@ def run(
             for n, clip in enumerate(examples.clips)
         ]
         manifest.write_rows(work / PREDICTIONS, list(rows[0]), [list(row.values()) for row in rows])
-    views = [_table(metrics), _stream_table(metrics["streams"]), _table_without_keywords(metrics)]
-    return Group(*views, *([_before_and_after(metrics)] if settings.personalise.bundle else []))
-
-
-def _table(metrics: dict[str, Any]) -> Table:
-    """The figures that a person wants first."""
-    data = metrics["data"]
-    view = Table(title=f"{data['corpus']}: {data['origin']}, split by {data['split_by']}", title_justify="left")
-    for column in ("split", "model"):
-        view.add_column(column, overflow="fold")
-    for column in ("clips", "accuracy", "95 % interval", "labels changed", "size", "gzip", "latency"):
-        view.add_column(column, justify="right")
-    for split, figures in metrics["splits"].items():
-        for name, figure in figures["models"].items():
-            file = metrics["files"].get(name)
-            sizes = [f"{file[k] / 1e3:.0f} kB" for k in ("bytes", "gzip_bytes")] if file else ["", ""]
-            low, high = figure["accuracy_interval"]
-            view.add_row(
-                split, name, f"{figure['clips']:,}", f"{figure['accuracy']:.2%}", f"{low:.1%} to {high:.1%}",
-                "" if name == KERAS else f"{figure['labels_changed']:.2%}", *sizes,
-                f"{file['latency_ms']:.2f} ms" if file else "",
-            )  # fmt: skip
-    return view
-
-
-def _stream_table(streams: dict[str, Any]) -> Table:
-    view = Table(title=f"{streams['file']} on streams of the testing split, at its thresholds", title_justify="left")
-    view.add_column("stream", overflow="fold")
-    for column in ("hours", "words", "missed", "95 %", "wrong", "false an hour", "95 %", "known after"):
-        view.add_column(column, justify="right")
-    for name, figure in streams["at_thresholds"].items():
-        cells = ["", "", "", ""]
-        if figure["words"]:
-            interval = "{:.1%} to {:.1%}".format(*figure["missed_interval"])
-            cells = [str(figure["words"]), f"{figure['missed']:.1%}", interval, str(figure["wrong"])]
-        low, high = figure["false_alarms_per_hour_interval"]
-        delay = f"{figure['delay_ms']['median']:.0f} ms" if figure["delay_ms"] else ""
-        alarms = [f"{figure['false_alarms_per_hour']:.1f}", f"{low:.1f} to {high:.1f}"]
-        view.add_row(name, f"{figure['hours']:.2f}", *cells, *alarms, delay)
-    return view
-
-
-def _table_without_keywords(metrics: dict[str, Any]) -> Table:
-    title = f"{DEFAULT_FILE} on clips without keywords, the best label of each"
-    view = Table(title=title, title_justify="left")
-    view.add_column("clips of", overflow="fold")
-    for column in ("clips", "recall", "95 %", "taken for a keyword", "95 %"):
-        view.add_column(column, justify="right")
-    for group, figure in metrics["without_keywords"][DEFAULT_FILE].items():
-        cells = [
-            text
-            for share in ("recall", "taken_for_keyword")
-            for text in (f"{figure[share]:.1%}", "{:.1%} to {:.1%}".format(*figure[f"{share}_interval"]))
-        ]
-        view.add_row(group, f"{figure['clips']:,}", *cells)
-    return view
-
-
-def _before_and_after(metrics: dict[str, Any]) -> Table:
-    """What a speaker's own takes did for that speaker, and for others."""
-    view = Table(title=f"{DEFAULT_FILE}, before → after it was personalised", title_justify="left")
-    view.add_column("clips of", overflow="fold")
-    for column in ("clips", "before", "95 %", "after", "95 %"):
-        view.add_column(column, justify="right")
-    for figures in metrics["splits"].values():
-        both = [figures["models"][name] for name in (BEFORE, DEFAULT_FILE)]
-        cells = [
-            text
-            for figure in both
-            for text in (f"{figure['accuracy']:.1%}", "{:.1%} to {:.1%}".format(*figure["accuracy_interval"]))
-        ]
-        view.add_row(figures["of"], f"{both[0]['clips']:,}", *cells)
-    return view
+    return tables.tables(metrics)
 
 
 def examples_of(corpus: Path, features: Path, settings: Settings) -> Examples:
