@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from benchmarks.runtimes import __main__ as benchmark
 from benchmarks.runtimes import runtimes
 from benchmarks.runtimes.runtimes import BROWSER, RUNTIMES, NotInstalled, Refused, Run
-from pipeline.device import audio
+from pipeline.config import Audio, Features, Model
+from pipeline.device import audio, metadata
+from pipeline.device.mfcc import mfcc
+from pipeline.network import model
 
 ROOT = Path(__file__).parents[1]
 TOLERANCE = {"commands.tflite": 5e-3, "commands_float.tflite": 1e-4}
@@ -100,6 +103,20 @@ def test_what_is_not_installed_is_named_with_what_to_run(monkeypatch: pytest.Mon
     (tmp_path / "ready").touch()
     with pytest.raises(NotInstalled, match=r"LiteRT\.js needs Chromium; .*apt install chromium"):
         runtimes.score("litert_js", *given)
+
+
+def test_the_benchmark_writes_the_same_model_with_the_converters_own_lstm(bundle: Path, tmp_path: Path) -> None:
+    sound, features = Audio(), Features()
+    frames, count = features.frames(sound), features.n_mfcc
+    network = model.build(
+        Model(), frames=frames, n_mfcc=count, labels=4, mean=np.zeros(count), std=np.full(count, 99.0)
+    )
+    about = metadata.read((bundle / benchmark.PHONE).read_bytes(), benchmark.PHONE)
+    files = benchmark.write_fused(tmp_path, network, sound, features, about)
+    window = np.random.default_rng(1).uniform(-1, 1, (1, sound.clip_samples)).astype(np.float32)
+    keras = network(mfcc(window, audio=sound, features=features))
+    for name, tolerance in {benchmark.FUSED_FLOAT: 1e-4, benchmark.FUSED_DYNAMIC: 0.05}.items():
+        np.testing.assert_allclose(score("interpreter", files[name], window).scores, keras, atol=tolerance)
 
 
 def test_the_benchmark_counts_against_keras_the_interpreter_and_the_other_order() -> None:

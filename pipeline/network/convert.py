@@ -53,7 +53,7 @@ def _with_float_log_mel(content: bytes, model: tf_keras.Model) -> bytes:
     file = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     for tensor in (tensor for graph in file.subgraphs for tensor in graph.tensors):
         if f"/{LOG_MEL}/" in tensor.name.decode() and tensor.type == types.INT8:
-            (transform,) = model.get_layer(LOG_MEL).get_weights()
+            (transform,) = next(layer for layer in model.submodules if layer.name == LOG_MEL).get_weights()
             tensor.type, tensor.quantization = types.FLOAT32, None
             file.buffers[tensor.buffer].data = np.frombuffer(transform.T.astype("<f4").tobytes(), np.uint8)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
