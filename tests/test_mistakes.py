@@ -12,7 +12,7 @@ from pipeline.config import SILENCE, UNKNOWN
 from pipeline.corpora import mistakes
 from pipeline.corpora.manifest import OTHERS, TESTING, TRAINING, VALIDATION, Clip
 from pipeline.corpora.mistakes import KNOWN_NOISE, KNOWN_WORDS, NEW_NOISE, NEW_WORDS
-from pipeline.stages.evaluate import DEFAULT_FILE, _table_without_keywords
+from pipeline.stages.evaluate import DEFAULT_FILE, _without_keywords
 
 LEARNT = {"yes", "bed"}
 
@@ -78,7 +78,7 @@ def test_only_clips_of_the_training_split_are_learnt() -> None:
 def test_the_table_names_each_group_with_its_figures() -> None:
     console = Console(width=140)
     with console.capture() as captured:
-        console.print(_table_without_keywords({"without_keywords": {DEFAULT_FILE: figures()}}))
+        console.print(_without_keywords({"without_keywords": {DEFAULT_FILE: figures()}}))
     lines = captured.get().splitlines()
     assert lines[0].startswith("commands.tflite on clips without keywords")
     rows = {cells[0]: cells[1:] for line in lines if len(cells := [c.strip() for c in line.split("│")[1:-1]]) > 1}
