@@ -12,7 +12,8 @@ from pipeline.config import SILENCE, UNKNOWN
 from pipeline.corpora import mistakes
 from pipeline.corpora.manifest import OTHERS, TESTING, TRAINING, VALIDATION, Clip
 from pipeline.corpora.mistakes import KNOWN_NOISE, KNOWN_WORDS, NEW_NOISE, NEW_WORDS
-from pipeline.stages.evaluate import DEFAULT_FILE, _without_keywords
+from pipeline.device.recognizer import DEFAULT_FILE
+from pipeline.pages.tables import _without_keywords
 
 LEARNT = {"yes", "bed"}
 
