@@ -123,7 +123,9 @@ class Corpus(Section):
     kokoro_voices: int = number(0, 0, 10_000)  # beside those, and more like people's; English only
     # Of each keyword by each voice, in a synthetic corpus; 0: one in English, more where there are fewer accents.
     takes: int = number(0, 0, 1_000)
-    # Of the other words that a synthetic corpus trains on, how many are a keyword of one's own with a sound changed.
+    # Beside recordings of people, in training alone: half of them keywords, half other words.
+    synthetic_clips: int = number(0, 0, 10_000_000)
+    # Of the other words that synthetic voices say to train on, how many are a keyword with a sound changed.
     near_percent: float = number(25.0, 0, 100)
 
     @property
@@ -147,6 +149,9 @@ class Corpus(Section):
         unread = self.kind == "synthetic" and self.source != ""
         require(not unread, "corpus.source is given, but speech is made: set CORPUS to folder or speech_commands")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")
+        beside = self.kind == "synthetic" and self.synthetic_clips > 0
+        remedy = "remove it, or set CORPUS to another"
+        require(not beside, f"corpus.synthetic_clips: all clips of a synthetic corpus are; {remedy}")
         foreign = [accent for accent in self.accents if _primary(accent) != _primary(self.language)]
         remedy = "remove it, or set corpus.language to its language"
         require(

@@ -15,7 +15,7 @@ import soundfile
 
 from pipeline import config
 from pipeline.config import BACKGROUND_NOISE, SILENCE, UNKNOWN
-from pipeline.corpora import manifest, noise
+from pipeline.corpora import manifest, noise, synthetic, voices
 from pipeline.corpora.manifest import OFFICIAL, OTHERS, SPLITS, TESTING, TRAINING, VALIDATION, Clip
 from pipeline.errors import CorpusError, SettingsError
 from pipeline.stages import corpus
@@ -217,6 +217,42 @@ def test_a_word_held_out_is_only_measured_and_figures_keep_their_clips(kind: str
     for split in (TRAINING, VALIDATION):
         assert "bed" in {clip.word for clip in kept(tmp_path / "all", split)}
         assert {clip.word for clip in kept(tmp_path / "held", split) if clip.label == UNKNOWN} == {"cat"}
+
+
+VOICES: dict[str, Any] = {"accents": ["en-us"], "variants": 6}
+
+
+def test_synthetic_voices_train_beside_people_and_nothing_else_changes(source: Path, tmp_path: Path) -> None:
+    made = {**SHARES, **VOICES, "held_out_words": ["bed"]}
+    make(source, tmp_path / "people", **made)
+    make(source, tmp_path / "both", **made, synthetic_clips=44)
+    clips = manifest.read(tmp_path / "both")
+    spoken = [clip for clip in clips if clip.source == "synthetic"]
+    assert [clip for clip in clips if clip not in spoken] == manifest.read(tmp_path / "people")
+    assert {clip.split for clip in spoken} == {TRAINING}
+    assert Counter(clip.label for clip in spoken) == {UNKNOWN: 22, "yes": 11, "no": 11}
+    assert len({clip.speaker for clip in spoken}) == 4  # of six voices two are for measuring
+    assert len({clip.sha256 for clip in spoken}) == 44
+
+
+def test_synthetic_voices_say_the_words_of_a_folder(source: Path, tmp_path: Path) -> None:
+    make(source, tmp_path / "both", kind="folder", **VOICES, synthetic_clips=40)
+    spoken = [clip for clip in manifest.read(tmp_path / "both") if clip.source == "synthetic"]
+    assert Counter(clip.label for clip in spoken) == {UNKNOWN: 20, "yes": 5, "no": 5, "bed": 5, "cat": 5}
+
+
+def test_what_synthetic_voices_say_beside_people_is_no_word_held_out(source: Path, tmp_path: Path) -> None:
+    """Not even nearly a keyword: of `go` another sound makes `dough`, which is `doe`."""
+    given = {"kind": "folder", "keywords": ("go",), "held_out_words": ("doe", "no"), **VOICES, "near_percent": 100.0}
+    settings = config.load(corpus={**given, "synthetic_clips": 200})
+    said = {candidate.word for candidate in synthetic.beside(settings, ["go"], tmp_path)}
+    assert not voices.homophones(["doe", "no"], sorted(said), ["en-us"], "f2")
+    assert voices.homophones(["doe", "no"], ["dough", "know"], ["en-us"], "f2") == {"dough", "know"}
+
+
+def test_a_synthetic_corpus_has_no_synthetic_voices_beside_it(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"^settings: corpus\.synthetic_clips: .*; remove it, or set CORPUS to "):
+        config.load(corpus={"kind": "synthetic", "synthetic_clips": 10})
 
 
 def test_the_official_test_archive_keeps_the_words_held_out(source: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ sound changed.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import logging
 import math
@@ -59,10 +60,52 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
         log.info("%s are keywords with a sound or two changed (corpus.near_percent)", share)
     speakers = _speakers(corpus)
     scripts = _scripts(corpus, voices.other_words(list(said), corpus), near, speakers)
-    clips = folder / "clips"
+    candidates = _speak(scripts, folder / "clips", settings, workers)
+    ipa = {word: spoken.ipa for word, spoken in said.items()}
+    is_neural = any(isinstance(variant, kokoro.Voice) for of_split in speakers.values() for variant, _ in of_split)
+    licence = f"{voices.LICENCE}, {kokoro.LICENCE}" if is_neural else voices.LICENCE
+    return Found(
+        tuple(said), candidates, licence, split_by="voice", warnings=warnings, language=corpus.language,
+        pronunciations=ipa,
+    )  # fmt: skip
+
+
+def beside(settings: Settings, keywords: Sequence[str], folder: Path, workers: int | None = None) -> list[Candidate]:
+    """Keywords and as many other words to train on beside people's, as 16-bit WAV below `folder/synthetic`.
+
+    The voices and words are those that a synthetic corpus with the same settings is trained on, dealt out in turn; no
+    word is or sounds like one held out. Raises as `find` does.
+    """
+    corpus = settings.corpus
+    if not corpus.synthetic_clips:
+        return []
+    named = corpus if corpus.keywords else dataclasses.replace(corpus, keywords=tuple(keywords))
+    settings = dataclasses.replace(settings, corpus=named)
+    said = pronunciation.look_up(settings)
+    for line in pronunciation.check(said, settings):
+        log.warning(line)
+    others = voices.other_words(keywords, named)[TRAINING]
+    near = {
+        accent: voices.without_homophones(words, named.held_out_words, named) if named.held_out_words else words
+        for accent, words in pronunciation.near_words(named).items()
+    }
+    cast = _speakers(named)[TRAINING]
+    spelt, pairs = list(pronunciation.spelling(named).values()), named.synthetic_clips // 2
+    scripts = []
+    for number, (variant, accent) in enumerate(cast):
+        turns = range(number * pairs // len(cast), (number + 1) * pairs // len(cast))
+        own = [(spelt[turn % len(spelt)], turn // len(spelt)) for turn in turns]
+        other = _others(turns, others, near.get(accent, ()), named.near_percent)
+        if turns:
+            scripts.append(Script(accent, variant, TRAINING, _lines([*own, *other])))
+    return _speak(scripts, folder / "synthetic" / voices.folder_for(keywords), settings, workers)
+
+
+def _speak(scripts: Sequence[Script], clips: Path, settings: Settings, workers: int | None) -> list[Candidate]:
+    """What is said, and by whom, once it is; see `voices.speak_all`."""
     voices.speak_all(scripts, clips, settings, workers)
-    words = {text: word for word, text in pronunciation.spelling(corpus).items()}
-    candidates = [
+    words = {text: word for word, text in pronunciation.spelling(settings.corpus).items()}
+    return [
         Candidate(
             clips / script.voice / line.file,
             words.get(line.text, line.text),
@@ -73,13 +116,6 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
         for script in scripts
         for line in script.lines
     ]
-    ipa = {word: spoken.ipa for word, spoken in said.items()}
-    is_neural = any(isinstance(variant, kokoro.Voice) for of_split in speakers.values() for variant, _ in of_split)
-    licence = f"{voices.LICENCE}, {kokoro.LICENCE}" if is_neural else voices.LICENCE
-    return Found(
-        tuple(said), candidates, licence, split_by="voice", warnings=warnings, language=corpus.language,
-        pronunciations=ipa,
-    )  # fmt: skip
 
 
 def _scripts(
@@ -100,8 +136,7 @@ def _scripts(
             # The words are dealt out in turn, so that all are heard equally often.
             turns = range(number * per_voice, (number + 1) * per_voice)
             others = _others(turns, other_words[split], near, corpus.near_percent)
-            lines = tuple(Line(word, take, _file_name(i, word)) for i, (word, take) in enumerate([*said, *others]))
-            scripts.append(Script(accent, variant, split, lines))
+            scripts.append(Script(accent, variant, split, _lines([*said, *others])))
     return sorted(scripts, key=lambda script: script.voice)
 
 
@@ -128,6 +163,11 @@ def _others(
         before, with_this = (math.floor(n * near_percent / 100) if near else 0 for n in (turn, turn + 1))
         pool, place = (near, before) if with_this > before else (words, turn - before)
         yield pool[place % len(pool)], place // len(pool)
+
+
+def _lines(takes: Iterable[tuple[str, int]]) -> tuple[Line, ...]:
+    """What one voice says: words and which take of each."""
+    return tuple(Line(word, take, _file_name(n, word)) for n, (word, take) in enumerate(takes))
 
 
 def _file_name(index: int, word: str) -> str:

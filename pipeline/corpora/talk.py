@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -27,8 +26,7 @@ def find(settings: Settings, keywords: Sequence[str], folder: Path, workers: int
     """
     corpus = settings.corpus
     scripts = list(_scripts(corpus, keywords)) if corpus.sentences else []
-    # What an interrupted run has made for other keywords may hold these.
-    talk = folder / "talk" / hashlib.sha256("\n".join(keywords).encode()).hexdigest()[:8]
+    talk = folder / "talk" / voices.folder_for(keywords)
     voices.speak_all(scripts, talk, settings, workers)
     return [
         Candidate(talk / script.voice / line.file, TALK, str(script.variant), script.split, "synthetic")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
@@ -104,6 +105,11 @@ def kept_out(split: str, keywords: Sequence[str], corpus: Corpus) -> list[str]:
     """What no other word of a split may be or sound like: keywords and, but for testing, the words held out."""
     own = [*keywords, *corpus.pronunciations.values()]
     return own if split == TESTING else [*own, *corpus.held_out_words]
+
+
+def folder_for(keywords: Sequence[str]) -> str:
+    """Where what is said beside these keywords lies: what an interrupted run has made beside others may hold these."""
+    return hashlib.sha256("\n".join(keywords).encode()).hexdigest()[:8]
 
 
 def other_words(keywords: Sequence[str], corpus: Corpus) -> dict[str, list[str]]:

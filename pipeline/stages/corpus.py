@@ -32,17 +32,16 @@ def run(settings: Settings, data: Path, out: Path) -> str:
         for line in found.warnings:
             log.warning(line)
         clips, rejected = _look_into(found.candidates, found.keywords, work, settings)
-        sentences, rejected_sentences = _look_into(
-            talk.find(settings, found.keywords, work), found.keywords, work, settings
-        )
+        voices = talk.find(settings, found.keywords, work) + synthetic.beside(settings, found.keywords, work)
+        spoken, rejected_spoken = _look_into(voices, found.keywords, work, settings)
         noise_recordings, rejected_noise = _look_into_noise(found.noise, settings)
-        rejected += rejected_sentences + rejected_noise
+        rejected += rejected_spoken + rejected_noise
         manifest.write_rejected(work, rejected)
-        _refuse_too_many(rejected, len(found.candidates) + len(found.noise) + len(sentences), settings, work)
+        _refuse_too_many(rejected, len(found.candidates) + len(found.noise) + len(spoken), settings, work)
         _require_keywords(clips, found.keywords)
         clips = _draw_unknown(clips, settings)
         clips += _noise_and_silence(noise_recordings, clips, work, settings)
-        clips += sentences
+        clips += spoken
         manifest.write(work, clips, manifest.labels(found.keywords))
         manifest.write_about(work, found)
     lost = f"; {len(rejected)} rejected, see {out / manifest.REJECTED}" if rejected else ""
