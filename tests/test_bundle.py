@@ -130,6 +130,15 @@ def test_the_card_of_a_recogniser_made_to_measure_says_so(tiny_build: Path) -> N
     assert "not for use**: training left out dog, tree," in make_card(settings, exported, metrics)
 
 
+def test_the_card_says_that_synthetic_voices_spoke_beside_people(tiny_build: Path) -> None:
+    exported = read_json(tiny_build / "export" / "description.json")
+    metrics = read_json(tiny_build / "evaluate" / "metrics.json")
+    settings = receipt.read(tiny_build / "evaluate", "evaluate").settings
+    assert "Learnt besides" not in make_card(settings, exported, metrics)
+    settings["corpus"]["synthetic_clips"] = 4_000
+    assert "\n- Learnt besides: 4,000 clips by synthetic voices, half of" in make_card(settings, exported, metrics)
+
+
 # --- one that isn't ---
 
 

@@ -233,6 +233,7 @@ def test_synthetic_voices_train_beside_people_and_nothing_else_changes(source: P
     assert Counter(clip.label for clip in spoken) == {UNKNOWN: 22, "yes": 11, "no": 11}
     assert len({clip.speaker for clip in spoken}) == 4  # of six voices two are for measuring
     assert len({clip.sha256 for clip in spoken}) == 44
+    assert "; synthetic clips made by eSpeak NG" in manifest.read_about(tmp_path / "both")["licence"]
 
 
 def test_synthetic_voices_say_the_words_of_a_folder(source: Path, tmp_path: Path) -> None:

@@ -62,10 +62,8 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     scripts = _scripts(corpus, voices.other_words(list(said), corpus), near, speakers)
     candidates = _speak(scripts, folder / "clips", settings, workers)
     ipa = {word: spoken.ipa for word, spoken in said.items()}
-    is_neural = any(isinstance(variant, kokoro.Voice) for of_split in speakers.values() for variant, _ in of_split)
-    licence = f"{voices.LICENCE}, {kokoro.LICENCE}" if is_neural else voices.LICENCE
     return Found(
-        tuple(said), candidates, licence, split_by="voice", warnings=warnings, language=corpus.language,
+        tuple(said), candidates, licence(corpus), split_by="voice", warnings=warnings, language=corpus.language,
         pronunciations=ipa,
     )  # fmt: skip
 
@@ -99,6 +97,11 @@ def beside(settings: Settings, keywords: Sequence[str], folder: Path, workers: i
         if turns:
             scripts.append(Script(accent, variant, TRAINING, _lines([*own, *other])))
     return _speak(scripts, folder / "synthetic" / voices.folder_for(keywords), settings, workers)
+
+
+def licence(corpus: Corpus) -> str:
+    """Of what the voices say."""
+    return f"{voices.LICENCE}, {kokoro.LICENCE}" if voices.kokoro_cast(corpus) else voices.LICENCE
 
 
 def _speak(scripts: Sequence[Script], clips: Path, settings: Settings, workers: int | None) -> list[Candidate]:

@@ -28,6 +28,9 @@ def run(settings: Settings, data: Path, out: Path) -> str:
     """Build the corpus that the settings name; `data` is where downloads land."""
     with receipt.making(out, "corpus", settings) as work:
         found = _hold_out(_find(settings, data, work), settings.corpus.held_out_words)
+        if settings.corpus.synthetic_clips:
+            licence = f"{found.licence}; synthetic clips {synthetic.licence(settings.corpus)}"
+            found = dataclasses.replace(found, licence=licence)
         log.info("data: %s", found.licence)
         for line in found.warnings:
             log.warning(line)
