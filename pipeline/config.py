@@ -432,10 +432,10 @@ def load(path: Path | None = None, **given: Mapping[str, Any]) -> Settings:
     try:
         if unknown := sorted(overlay.keys() - SECTIONS.keys()):
             raise SettingsError(f"unknown section [{unknown[0]}]; known: {', '.join(SECTIONS)}")
-        sections = {name: build_section(name, values) for name, values in overlay.items()}
-        for name, values in given.items():
-            sections[name] = build_section(name, {**overlay.get(name, {}), **values})
-        return Settings(**sections)
+        for name, values in given.items():  # before anything is checked: one key may rule out another
+            require_section(name, of_file := overlay.get(name, {}))
+            overlay[name] = {**of_file, **values}
+        return Settings(**{name: build_section(name, values) for name, values in overlay.items()})
     except SettingsError as error:
         raise SettingsError(f"{path or 'settings'}: {error}") from None
 
