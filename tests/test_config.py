@@ -60,17 +60,21 @@ def test_the_command_line_wins_over_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", PARAMS, ids=lambda path: path.stem)
 def test_every_shipped_settings_file_loads_and_changes_something(path: Path) -> None:
-    assert load(path) != Settings()
+    assert load(path, corpus={"kind": "folder"}) != load(corpus={"kind": "folder"})
 
 
 def test_there_are_shipped_settings_files() -> None:
     assert {"tiny.toml", "eight_words.toml"} <= {path.name for path in PARAMS}
 
 
-def test_the_words_held_out_are_all_that_differs_from_the_eight_words() -> None:
-    eight_words, held_out = (load(path) for path in PARAMS if path.stem.startswith("eight_words"))
+def test_words_held_out_and_synthetic_voices_are_all_that_differs_from_the_eight_words() -> None:
+    names = ("eight_words", "eight_words_held_out", "eight_words_held_out_synthetic")
+    files = {path.stem: path for path in PARAMS}
+    eight_words, held_out, synthetic = (load(files[name], corpus={"kind": "speech_commands"}) for name in names)
     assert len(held_out.corpus.held_out_words) == 17
     assert dataclasses.replace(held_out, corpus=dataclasses.replace(held_out.corpus, held_out_words=())) == eight_words
+    plain = dataclasses.replace(synthetic.corpus, synthetic_clips=0, kokoro_voices=0, variants=held_out.corpus.variants)
+    assert (plain, synthetic.train) == (held_out.corpus, held_out.train)
 
 
 @pytest.mark.parametrize("name", SECTIONS)
