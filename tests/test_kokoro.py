@@ -37,11 +37,23 @@ def test_a_sound_that_kokoro_has_no_sign_for_is_left_out() -> None:
 
 def test_a_voice_between_two_is_another_one() -> None:
     speaker = kokoro.Kokoro()
-    own, between = (speaker.say("stˈɑp", kokoro.Voice("am_onyx", "af_sky", n), speed=1.0) for n in (100, 60))
+    own, between = (
+        speaker.say("stˈɑp", kokoro.Voice("am_onyx", "af_sky", n), speed=1.0, release_ms=20) for n in (100, 60)
+    )
     for sound in (own, between):
         assert 0.1 < np.abs(sound).max() < 2  # the clip that is made of it gets another level
         assert 0.2 < len(voices.trim(sound, kokoro.SAMPLE_RATE_HZ)) / kokoro.SAMPLE_RATE_HZ < 1.2
     assert pitch_hz(own) < 110 < pitch_hz(between)
+
+
+@pytest.mark.parametrize(("signs", "is_shorter"), [("ˈʌp", True), ("ɡˈO", False), ("dˈWn", False)])
+def test_a_plosive_at_the_end_has_no_vowel_behind_it(signs: str, is_shorter: bool) -> None:
+    """Kokoro says "uppa" for "up"; of the second syllable 10 ms are left."""
+    voice = kokoro.Voice("af_heart", "af_heart", 100)
+    cut, whole = (kokoro.Kokoro().say(signs, voice, speed=1.0, release_ms=ms) for ms in (10, 1_000))
+    ends = [np.flatnonzero(np.abs(sound) > 0.1 * np.abs(sound).max())[-1] for sound in (cut, whole)]
+    assert (ends[1] - ends[0] > 0.03 * kokoro.SAMPLE_RATE_HZ) == is_shorter
+    assert np.array_equal(cut, whole) != is_shorter
 
 
 def pitch_hz(sound: NDArray[np.float32]) -> float:

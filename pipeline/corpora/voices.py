@@ -234,7 +234,8 @@ def _kokoro(script: Script, voice: kokoro.Voice) -> tuple[Say, int]:
 
     def say(line: Line, generator: np.random.Generator) -> Samples:
         signs = kokoro.spelt(reader.transcribe(line.text))
-        return speaker.say(signs, voice, speed=generator.uniform(*kokoro.SPEED))
+        speed, release_ms = generator.uniform(*kokoro.SPEED), generator.uniform(*kokoro.RELEASE_MS)
+        return speaker.say(signs, voice, speed=speed, release_ms=release_ms)
 
     return say, kokoro.SAMPLE_RATE_HZ
 
