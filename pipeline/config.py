@@ -150,8 +150,8 @@ class Corpus(Section):
         require(not unread, "corpus.source is given, but speech is made: set CORPUS to folder or speech_commands")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")
         beside = self.kind == "synthetic" and self.synthetic_clips > 0
-        remedy = "remove it, or set CORPUS to another"
-        require(not beside, f"corpus.synthetic_clips: all clips of a synthetic corpus are; {remedy}")
+        remedy = "remove it, or set CORPUS to folder, speech_commands or mswc"
+        require(not beside, f"corpus.synthetic_clips: a synthetic corpus has no people to speak beside; {remedy}")
         foreign = [accent for accent in self.accents if _primary(accent) != _primary(self.language)]
         remedy = "remove it, or set corpus.language to its language"
         require(

@@ -46,7 +46,7 @@ def test_a_voice_between_two_is_another_one() -> None:
     assert pitch_hz(own) < 110 < pitch_hz(between)
 
 
-@pytest.mark.parametrize(("signs", "is_shorter"), [("ˈʌp", True), ("ɡˈO", False), ("dˈWn", False)])
+@pytest.mark.parametrize(("signs", "is_shorter"), [("ˈʌp", True), ("ɡˈO", False), ("dˈWn", False), ("bˈækwəɹd", False)])
 def test_a_plosive_at_the_end_has_no_vowel_behind_it(signs: str, is_shorter: bool) -> None:
     """Kokoro says "uppa" for "up"; of the second syllable 10 ms are left."""
     voice = kokoro.Voice("af_heart", "af_heart", 100)

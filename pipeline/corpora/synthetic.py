@@ -77,7 +77,8 @@ def beside(settings: Settings, keywords: Sequence[str], folder: Path, workers: i
     corpus = settings.corpus
     if not corpus.synthetic_clips:
         return []
-    named = corpus if corpus.keywords else dataclasses.replace(corpus, keywords=tuple(keywords))
+    is_protocol = corpus.kind == "speech_commands" and not corpus.keywords  # nobody chose these words
+    named = corpus if corpus.keywords or is_protocol else dataclasses.replace(corpus, keywords=tuple(keywords))
     settings = dataclasses.replace(settings, corpus=named)
     said = pronunciation.look_up(settings)
     for line in pronunciation.check(said, settings):
