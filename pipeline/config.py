@@ -149,6 +149,8 @@ class Corpus(Section):
         unread = self.kind == "synthetic" and self.source != ""
         require(not unread, "corpus.source is given, but speech is made: set CORPUS to folder or speech_commands")
         require(self.validation_percent + self.testing_percent < 100, "corpus: no percent is left for training")
+        given = f"corpus.synthetic_clips is {self.synthetic_clips}"
+        require(self.synthetic_clips % 2 == 0, f"{given}; give an even number, since half of them are keywords")
         beside = self.kind == "synthetic" and self.synthetic_clips > 0
         remedy = "remove it, or set CORPUS to folder, speech_commands or mswc"
         require(not beside, f"corpus.synthetic_clips: a synthetic corpus has no people to speak beside; {remedy}")

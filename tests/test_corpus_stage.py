@@ -256,6 +256,8 @@ def test_what_synthetic_voices_say_beside_people_is_no_word_held_out(source: Pat
 def test_a_synthetic_corpus_has_no_synthetic_voices_beside_it(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"^settings: corpus\.synthetic_clips: .*; remove it, or set CORPUS to "):
         config.load(corpus={"kind": "synthetic", "synthetic_clips": 10})
+    with pytest.raises(SettingsError, match=r"^settings: corpus\.synthetic_clips is 7; give an even number, since "):
+        config.load(corpus={"kind": "folder", "synthetic_clips": 7})
     (file := tmp_path / "both.toml").write_text("[corpus]\nsynthetic_clips = 10\n")
     assert config.load(file, corpus={"kind": "folder"}).corpus.synthetic_clips == 10
 
