@@ -37,14 +37,15 @@ def run(settings: Settings, data: Path, out: Path) -> str:
         clips, rejected = _look_into(found.candidates, found.keywords, work, settings)
         noise_recordings, rejected_noise = _look_into_noise(found.noise, settings)
         rejected += rejected_noise
+        manifest.write_rejected(work, rejected)
         files = len(found.candidates) + len(found.noise)
         _refuse_too_many(rejected, files, settings, work)
         _require_keywords(clips, found.keywords)  # voices may speak for half an hour: before that
         voices = synthetic.beside(settings, found.keywords, work) + talk.find(settings, found.keywords, work)
         spoken, rejected_spoken = _look_into(voices, found.keywords, work, settings)
         rejected += rejected_spoken
-        _refuse_too_many(rejected, files + len(voices), settings, work)
         manifest.write_rejected(work, rejected)
+        _refuse_too_many(rejected, files + len(voices), settings, work)
         clips = _draw_unknown(clips, settings)
         clips += _noise_and_silence(noise_recordings, clips, work, settings)
         clips += spoken
@@ -105,7 +106,6 @@ def _look_into_noise(recordings: Sequence[Path], settings: Settings) -> tuple[li
 def _refuse_too_many(rejected: Sequence[Rejected], candidates: int, settings: Settings, work: Path) -> None:
     percent = 100 * len(rejected) / max(candidates, 1)
     if percent > settings.corpus.max_rejected_percent:
-        manifest.write_rejected(work, rejected)
         first = rejected[0]
         raise CorpusError(
             f"{len(rejected)} of {candidates} files can't be used ({percent:.1f} %, at most "
