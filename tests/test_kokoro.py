@@ -84,6 +84,33 @@ def test_voices_of_kokoro_say_what_those_of_espeak_say_the_same_each_time(tmp_pa
         assert one.path.read_bytes() == other.path.read_bytes()
 
 
+def test_no_more_of_espeaks_voices_than_of_kokoros_are_heard() -> None:
+    """They are many, and less like people; which they are is drawn from all accents and variants."""
+    corpus = settings(accents=[], variants=78, kokoro_voices=50).corpus
+    heard = synthetic._speakers(corpus)
+    assert heard == synthetic._speakers(corpus)
+    for split, count in zip(SPLITS, (40, 5, 5), strict=True):
+        espeaks = [(voice, accent) for voice, accent in heard[split] if isinstance(voice, str)]
+        assert len(set(espeaks)) == count == len(heard[split]) - count
+        assert {voice for voice, _ in espeaks} <= set(voices.cast(corpus)[split])
+        assert len({accent for _, accent in espeaks}) > 2
+
+
+def test_where_kokoro_is_silent_all_of_espeaks_voices_are_heard() -> None:
+    for corpus in (settings(variants=10, kokoro_voices=0).corpus, settings(language="fr", accents=[]).corpus):
+        spoken = {split: len(of_split) for split, of_split in synthetic._speakers(corpus).items()}
+        accents = 1 if corpus.language == "en" else 3
+        assert spoken == {split: accents * len(cast) for split, cast in voices.cast(corpus).items()}
+
+
+@pytest.mark.parametrize(
+    ("accents", "spoken"), [(["en"], {"en"}), (["en-us", "en-gb-scotland"], {"en-us"}), (["en-gb-scotland"], set())]
+)
+def test_kokoro_keeps_to_the_accents_that_are_asked_for(accents: list[str], spoken: set[str]) -> None:
+    cast = voices.kokoro_cast(settings(accents=accents, kokoro_voices=20).corpus)
+    assert {voice.accent for of_split in cast.values() for voice in of_split} == spoken
+
+
 def test_other_languages_have_none_of_kokoros_voices() -> None:
     assert voices.kokoro_cast(settings(language="fr", accents=[]).corpus) == {}
 

@@ -17,7 +17,7 @@ from pipeline.errors import CorpusError, MissingExtra
 
 
 def settings(*words: str, language: str = "en", accents: tuple[str, ...] = (), **corpus: object) -> Settings:
-    given = {"keywords": words, "language": language, "accents": accents, "variants": 3, "sentences": 6}
+    given = {"keywords": words, "language": language, "accents": accents, "variants": 3, "kokoro_voices": 0, "sentences": 6}
     return config.load(corpus={**given, **corpus})
 
 

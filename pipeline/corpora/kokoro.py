@@ -64,13 +64,17 @@ class Voice:
 
     @property
     def accent(self) -> str:
-        """The accent of eSpeak NG's whose phonemes the first voice says."""
-        return _ACCENTS[self.one[0]]
+        return accent(self.one)
 
 
 def names() -> list[str]:
     """Kokoro's own voices of English, sorted."""
     return sorted(_styles())
+
+
+def accent(name: str) -> str:
+    """The accent of eSpeak NG's whose phonemes one of its own voices says."""
+    return _ACCENTS[name[0]]
 
 
 def spelt(phonemes: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""A corpus of synthetic speech: eSpeak NG says every word in many accents and voices, and Kokoro where it is asked to.
+"""A corpus of synthetic speech: eSpeak NG says every word in many accents and voices, and in English so does Kokoro.
 
 A split is a set of voices, eSpeak NG's variants each in all accents, and a set of unknown words, so that neither the
 voices nor the unknown words of one split are in another. Some unknown words of training are near ones: keywords with a
@@ -19,6 +19,7 @@ from pathlib import Path
 from pipeline.config import Corpus, Settings
 from pipeline.corpora import kokoro, languages, pronunciation, voices
 from pipeline.corpora.manifest import TRAINING, Candidate, Found
+from pipeline.corpora.noise import seeded
 from pipeline.corpora.voices import Line, Script
 from pipeline.errors import CorpusError
 
@@ -145,12 +146,17 @@ def _scripts(
 
 
 def _speakers(corpus: Corpus) -> dict[str, list[Speaker]]:
-    """All voices of each split: eSpeak NG's in every accent, and Kokoro's."""
+    """All voices of each split: eSpeak NG's in every accent, or where Kokoro has any, so many of them, and Kokoro's."""
     accents, neural = languages.accents(corpus), voices.kokoro_cast(corpus)
-    return {
-        split: [*itertools.product(variants, accents), *((voice, voice.accent) for voice in neural.get(split, ()))]
-        for split, variants in voices.cast(corpus).items()
-    }
+    speakers: dict[str, list[Speaker]] = {}
+    for split, variants in voices.cast(corpus).items():
+        own: list[Speaker] = list(itertools.product(variants, accents))
+        others: list[Speaker] = [(voice, voice.accent) for voice in neural.get(split, ())]
+        if others:
+            order = seeded(corpus.seed, "speakers", split).permutation(len(own))
+            own = [own[index] for index in sorted(order[: len(others)])]
+        speakers[split] = [*own, *others]
+    return speakers
 
 
 def _takes(corpus: Corpus) -> int:

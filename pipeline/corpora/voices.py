@@ -71,12 +71,13 @@ def cast(corpus: Corpus) -> dict[str, list[str]]:
 
 
 def kokoro_cast(corpus: Corpus) -> dict[str, list[kokoro.Voice]]:
-    """Voices between two of Kokoro's own for each split; no two splits share one of its own."""
-    count = corpus.kokoro_voices
-    if not count or not languages.is_english(corpus.language):
+    """Voices of the accents, each between two of Kokoro's own, for each split; no two splits share one of its own."""
+    count, accents = corpus.kokoro_voices, languages.accents(corpus)
+    names = [name for name in kokoro.names() if kokoro.accent(name) in accents]
+    if not count or not names:
         return {}
     generator = seeded(corpus.seed, "kokoro")
-    own = deal(kokoro.names(), corpus, generator)
+    own = deal(names, corpus, generator)
     counts = {split: len(dealt) for split, dealt in deal([""] * count, corpus, generator).items()}
     pairs = {split: [generator.choice(own[split], 2) for _ in range(counts[split])] for split in own}
     return {
