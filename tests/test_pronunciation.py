@@ -17,8 +17,8 @@ from pipeline.errors import CorpusError, MissingExtra
 
 
 def settings(*words: str, language: str = "en", accents: tuple[str, ...] = (), **corpus: object) -> Settings:
-    given = {"keywords": words, "language": language, "accents": accents, "variants": 3, "kokoro_voices": 0, "sentences": 6}
-    return config.load(corpus={**given, **corpus})
+    few = {"variants": 3, "kokoro_voices": 0, "sentences": 6}
+    return config.load(corpus={"keywords": words, "language": language, "accents": accents, **few, **corpus})
 
 
 def check(*words: str, **given: object) -> list[str]:

@@ -42,7 +42,8 @@ def tiny(folder: Path, corpus: str) -> Path:
 @pytest.mark.slow
 def test_from_english_words_and_a_phrase_to_a_bundle(tmp_path: Path) -> None:
     words = ["lamp", 'say "yes"', "naïve [[naI'i:v]]", "`>pwned`"]
-    corpus = '[corpus]\naccents = ["en-us", "en-gb-scotland"]\nvariants = 6\nkokoro_voices = 0\ntakes = 3\nsentences = 30\n'
+    accents = 'accents = ["en-us", "en-gb-scotland"]'
+    corpus = f"[corpus]\n{accents}\nvariants = 6\nkokoro_voices = 0\ntakes = 3\nsentences = 30\n"
     made = run_make(tmp_path / "build", WORDS=", ".join(words), PARAMS=str(tiny(tmp_path, corpus)))
     assert made.returncode == 0, made.stdout + made.stderr
     assert not list(ROOT.glob("pwned"))
