@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline import config
 from pipeline.config import Settings
 from pipeline.corpora import espeak, kokoro, synthetic, voices
-from pipeline.corpora.manifest import SPLITS
+from pipeline.corpora.manifest import SPLITS, TRAINING
 from pipeline.errors import CorpusError, MissingExtra
 
 
@@ -73,6 +73,7 @@ def test_no_two_splits_share_one_of_kokoros_own_voices() -> None:
     assert {voice.accent for of_split in cast.values() for voice in of_split} == set(kokoro.ACCENTS)
     heard = [{name for voice in of_split for name in (voice.one, voice.other)} for of_split in cast.values()]
     assert sum(map(len, heard)) == len(set.union(*heard))
+    assert {name[0] for name in set.union(*heard)} > {"a", "b", "e", "f", "z"}  # from other languages too
 
 
 def test_voices_of_kokoro_say_what_those_of_espeak_say_the_same_each_time(tmp_path: Path) -> None:
@@ -96,6 +97,8 @@ def test_no_more_of_espeaks_voices_than_of_kokoros_are_heard() -> None:
         assert len(set(espeaks)) == count == len(heard[split]) - count
         assert {voice for voice, _ in espeaks} <= set(voices.cast(corpus)[split])
         assert len({accent for _, accent in espeaks}) > 2
+    first = [isinstance(voice, str) for voice, _ in heard[TRAINING][:40]]  # that other words are dealt out to
+    assert 10 < sum(first) < 30
 
 
 def test_where_kokoro_is_silent_all_of_espeaks_voices_are_heard() -> None:

@@ -24,7 +24,7 @@ from pipeline.device.bundle import verify
 from pipeline.device.interpreter import MFCC, WAVEFORM, Network, quantise
 from pipeline.device.mfcc import mfcc
 from pipeline.errors import BundleError
-from pipeline.network import batches, compress, convert, model, waveform
+from pipeline.network import batches, compress, convert, model, normalise, waveform
 from pipeline.network.frontend import Frontend
 
 FRAMES, N_MFCC, LABELS = 12, 8, 4
@@ -448,6 +448,19 @@ def test_what_is_hidden_is_the_mean_and_no_longer_than_set() -> None:
         assert changed.all(axis=1).sum() <= 3
         assert changed.all(axis=0).sum() <= 2
     assert (x != originals).any()
+
+
+def test_settled_statistics_are_those_of_the_windows_and_nothing_is_learnt(network: tf_keras.Model) -> None:
+    settled, x = tf_keras.models.clone_model(network), clips(2 * normalise.BATCH_WINDOWS) * 2
+    settled.set_weights(network.get_weights())
+    normalise.settle(settled, shards_of(x), seed=1)
+    seen = tf_keras.Model(settled.input, settled.get_layer("conv_1").output).predict(x, verbose=0)
+    norm = settled.get_layer("conv_1_norm")
+    np.testing.assert_allclose(norm.moving_mean, seen.mean(axis=(0, 1, 2)), atol=1e-4)
+    np.testing.assert_allclose(norm.moving_variance, seen.var(axis=(0, 1, 2)), rtol=0.02)
+    for before, after in zip(network.weights, settled.weights, strict=True):
+        assert np.array_equal(before, after) == ("moving_" not in before.name)
+    assert norm.momentum == network.get_layer("conv_1_norm").momentum
 
 
 def fit(network: tf_keras.Model, callbacks: list) -> None:

@@ -8,6 +8,7 @@ import json
 import socket
 import subprocess
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -113,9 +114,10 @@ def test_killed_after_the_last_epoch_it_trains_no_more(
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_training(
-    settings: Settings, tiny_build: Path, tmp_path: Path
+    settings: Settings, tiny_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a rate at which it can only get worse, the first epochs are the best."""
+    monkeypatch.setattr(train.normalise, "settle", lambda *_: None)  # or the loss is another one than while it trained
     wild = dataclasses.replace(settings.train, learning_rate=3.0, epochs=30, patience_epochs=2)
     settings = dataclasses.replace(settings, train=wild)
     # The receipt of the features knows nothing of the training settings.
@@ -129,6 +131,19 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(
     network.compile(loss=train._loss(wild))
     loss = network.evaluate(clips, np.eye(4)[index[:, shards.LABEL]], verbose=0)
     assert loss == pytest.approx(losses[best], rel=1e-4)
+
+
+@pytest.mark.parametrize(("kind", "is_settled"), [("synthetic", True), ("folder", False)])
+def test_statistics_are_settled_where_only_synthetic_voices_were_heard(
+    kind: str, is_settled: bool, settings: Settings, tiny_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People are heard as they are, and recognised no better for it."""
+    settled = []
+    monkeypatch.setattr(train.normalise, "settle", lambda *_: settled.append(True))
+    of_kind = dataclasses.replace(settings, corpus=dataclasses.replace(settings.corpus, kind=kind))
+    network = partial(train._build, partial(model.build, of_kind.model), of_kind, tiny_build / "features")
+    train._train(network, train.adamw, of_kind, tiny_build / "features", tmp_path)
+    assert bool(settled) == is_settled
 
 
 @pytest.mark.slow

