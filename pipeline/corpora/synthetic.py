@@ -165,7 +165,7 @@ def _speakers(corpus: Corpus) -> dict[str, list[Speaker]]:
             generator = seeded(corpus.seed, "speakers", split)
             some = [own[n] for n in generator.permutation(len(own))[: len(others)]]
             both = [*some, *others]
-            # Other words are dealt out in this order, and neither synthesiser shall have words of its own.
+            # Other words are dealt out in this order.
             own = [both[n] for n in generator.permutation(len(both))]
         speakers[split] = own
     return speakers
