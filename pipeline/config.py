@@ -407,6 +407,11 @@ class Settings:
         shift_ms, clip_ms = self.augment.shift_ms, self.audio.clip_ms
         require(shift_ms < clip_ms, f"augment.shift_ms is {shift_ms}; it must be below audio.clip_ms, {clip_ms}")
 
+    @property
+    def hears_no_people(self) -> bool:
+        """Whether all that is learnt is said by synthetic voices."""
+        return self.corpus.kind == "synthetic" and not self.personalise.source
+
     def section(self, name: str) -> dict[str, Any]:
         """One section as plain JSON types."""
         values = dataclasses.asdict(getattr(self, name))

@@ -34,7 +34,7 @@ class Stage:
 
 
 STAGES = {
-    "corpus": Stage(("audio", "corpus"), format=6),
+    "corpus": Stage(("audio", "corpus"), format=7),
     "features": Stage(("audio", "features", "augment"), format=2),
     "train": Stage(("model", "train")),
     "quantize": Stage(("quantize",), format=2),

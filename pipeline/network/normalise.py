@@ -17,9 +17,9 @@ BATCH_WINDOWS = 256
 def settle(network: tf_keras.Model, mfcc: Sequence[NDArray[np.float32]], seed: int) -> None:
     """Give each batch normalisation the mean and the variance of the training windows as they are; nothing is learnt.
 
-    In training they follow windows of which parts are hidden, and whose voices are warped; what has only heard synthetic
-    voices then recognises fewer people (docs/own-words.md). Averages over batches, each
-    normalised by its own statistics ("precise" ones in Wu & Johnson 2021, arXiv:2105.07576).
+    In training they follow windows of which parts are hidden, and whose voices are warped; what has only heard
+    synthetic voices then recognises fewer people (docs/own-words.md). Averages over batches, each normalised by its own
+    statistics ("precise" ones in Wu & Johnson 2021, arXiv:2105.07576).
 
     Parameters
     ----------

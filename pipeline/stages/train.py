@@ -120,7 +120,7 @@ def _train(
     tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
     trained = build()
     trained.set_weights(network.get_weights())
-    if settings.corpus.kind == "synthetic":
+    if settings.hears_no_people:
         normalise.settle(trained, shards.files(features / manifest.TRAINING), settings.train.seed)
     trained.save(work / UNFINISHED / MODEL)
     (work / UNFINISHED / MODEL).rename(work / MODEL)
