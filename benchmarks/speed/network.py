@@ -66,7 +66,7 @@ def _training(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]
 
 
 def _files(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
-    """Every file of the bundle and the peers' float files; and the multiply-adds alone, at the rate of a matrix product."""
+    """Every file of the bundle and the peers' float files; and the multiply-adds alone, by a matrix product."""
     ours = networks["ours"]
     sound = waveform.to_waveform(ours, SETTINGS.audio, SETTINGS.features)
     calibration = noise(200, ours.input_shape[1:])
