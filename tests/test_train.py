@@ -20,11 +20,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pipeline.config import Settings, load
 from pipeline.corpora import shards
 from pipeline.errors import SettingsError
-from pipeline.network import distribute, model
+from pipeline.network import distribute, history, model, normalise
 from pipeline.network.distribute import Together, Worker
 from pipeline.network.engine import tf
 from pipeline.receipt import work_of
-from pipeline.stages import train
+from pipeline.stages import quantize, train
 
 PYTHON = str(ROOT / ".venv" / "bin" / "python")
 
@@ -133,17 +133,32 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training(
     assert loss == pytest.approx(losses[best], rel=1e-4)
 
 
-@pytest.mark.parametrize(("kind", "is_settled"), [("synthetic", True), ("folder", False)])
+@pytest.mark.parametrize(
+    ("kind", "takes", "is_settled"), [("synthetic", "", 1), ("folder", "", 0), ("synthetic", "my", 0)]
+)
 def test_statistics_are_settled_where_only_synthetic_voices_were_heard(
-    kind: str, is_settled: bool, settings: Settings, tiny_build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: str,
+    takes: str,
+    is_settled: int,
+    settings: Settings,
+    tiny_build: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """People are heard as they are, and recognised no better for it."""
-    settled = []
-    monkeypatch.setattr(train.normalise, "settle", lambda *_: settled.append(True))
-    of_kind = dataclasses.replace(settings, corpus=dataclasses.replace(settings.corpus, kind=kind))
-    network = partial(train._build, partial(model.build, of_kind.model), of_kind, tiny_build / "features")
-    train._train(network, train.adamw, of_kind, tiny_build / "features", tmp_path)
-    assert bool(settled) == is_settled
+    """People are heard as they are, and recognised no better for it; after pruning as after training."""
+    settled: list[int] = []
+    monkeypatch.setattr(normalise, "settle", lambda *_: settled.append(1))
+    for name in ("prune", "share_weights"):
+        monkeypatch.setattr(quantize.compress, name, lambda network, *_, **__: network)
+    corpus = dataclasses.replace(settings.corpus, kind=kind)
+    personal = dataclasses.replace(settings.personalise, source=takes, bundle=takes)
+    of_kind = dataclasses.replace(settings, corpus=corpus, personalise=personal)
+    features = tiny_build / "features"
+    network = partial(train._build, partial(model.build, of_kind.model), of_kind, features)
+    train._train(network, train.adamw, of_kind, features, tmp_path)
+    assert len(settled) == is_settled
+    quantize._compress(network(), shards.read(features / "training"), features, of_kind)
+    assert len(settled) == 2 * is_settled
 
 
 @pytest.mark.slow
@@ -219,7 +234,7 @@ def start_workers(features: Path, out: Path) -> list[subprocess.Popen[str]]:
 def test_two_workers_go_on_after_one_was_killed(tiny_build: Path, tmp_path: Path) -> None:
     out = tmp_path / "train"
     chief, other = start_workers(tiny_build / "features", out)
-    while len(train.read_history(work_of(out))) < 2:
+    while len(history.read(work_of(out))) < 2:
         assert chief.poll() is None, chief.communicate()[0]
         assert other.poll() is None, other.communicate()[0]
         time.sleep(0.1)
@@ -228,7 +243,7 @@ def test_two_workers_go_on_after_one_was_killed(tiny_build: Path, tmp_path: Path
     assert chief.returncode == 1
     assert "start all of them again, and it goes on" in said
     assert not out.exists()
-    before = train.read_history(work_of(out))
+    before = history.read(work_of(out))
     other.communicate()
 
     chief, other = start_workers(tiny_build / "features", out)
@@ -238,10 +253,10 @@ def test_two_workers_go_on_after_one_was_killed(tiny_build: Path, tmp_path: Path
     said, _ = other.communicate(timeout=60)
     assert other.returncode == 0, said
     assert "worker 2 of 2 is done; the first one keeps what was learnt" in said
-    history = train.read_history(out)
-    assert history[: len(before)] == before
-    assert len(history) == load(TINY).train.epochs
-    assert train.best_epoch(history) >= len(before)  # it went on to learn
+    epochs = history.read(out)
+    assert epochs[: len(before)] == before
+    assert len(epochs) == load(TINY).train.epochs
+    assert history.best_epoch(epochs) >= len(before)  # it went on to learn
     clips, _ = shards.read(tiny_build / "features" / "testing").originals()
     scores = model.load(out / "model.keras").predict(clips, verbose=0)
     np.testing.assert_allclose(scores.sum(axis=1), 1, atol=1e-5)
@@ -262,11 +277,15 @@ def test_what_says_nothing_of_workers_is_refused(text: str, monkeypatch: pytest.
 
 
 def test_each_worker_has_steps_enough_and_files_of_its_own() -> None:
-    """Files of 100, 20 and 70 windows: the second worker has 20, so an epoch has as many steps as these give."""
+    """Files of 100, 20 and 70 windows: the second worker has 20, so an epoch has as many steps as these give.
+
+    Two processors of one worker: a batch that may be too small for both is left out.
+    """
     two = Together(Worker(0, 2), SimpleNamespace(num_replicas_in_sync=2))
     assert two.steps([100, 20, 70], batch_clips=8) == 5
     assert Together(Worker(), SimpleNamespace(num_replicas_in_sync=1)).steps([100, 20, 70], batch_clips=8) == 24
-    with pytest.raises(SettingsError, match="1 shards are too few for 2 workers; make features"):
+    assert Together(Worker(), SimpleNamespace(num_replicas_in_sync=2)).steps([100, 20, 70], batch_clips=8) == 23
+    with pytest.raises(SettingsError, match="100 windows in 1 shards are too few for 2 processors; make features"):
         two.steps([100], batch_clips=8)
     with pytest.raises(SettingsError, match="9 / 2 is not a whole number"):
         two.steps([100, 20], batch_clips=9)

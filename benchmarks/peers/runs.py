@@ -21,7 +21,7 @@ from pipeline.config import Model, Settings, Train
 from pipeline.corpora import manifest, mistakes, shards
 from pipeline.corpora.process import in_fresh_process
 from pipeline.device.interpreter import WAVEFORM, Network
-from pipeline.network import batches, convert, model, waveform
+from pipeline.network import batches, convert, history, model, waveform
 from pipeline.stages import evaluate, train
 from pipeline.stages.evaluate import Examples
 from pipeline.stages.train import Architecture, Optimizer
@@ -121,13 +121,13 @@ def _figures(run: Run, corpus: Path, settings: Settings, examples: Path, folder:
     networks = _networks(run, contents, examples)
     network, test = model.load(path), evaluate.examples_of(corpus, examples / manifest.TESTING, settings)
     found = network.predict(test.mfcc, batch_size=256, verbose=0).argmax(axis=1)
-    history = train.read_history(folder)
-    best = history[train.best_epoch(history)]
+    epochs = history.read(folder)
+    best = epochs[history.best_epoch(epochs)]
     published = PEERS[run.name].published if run.recipe == PUBLISHED else None
     return {
         "clips": {"validation": len(shards.read(examples / manifest.VALIDATION).index), "testing": len(test.clips)},
         "windows": len(shards.read(examples / manifest.TRAINING).index),
-        "epochs": len(history),
+        "epochs": len(epochs),
         "epochs_at_most": settings.train.epochs,
         "published": [published.epochs, published.clips] if published else None,
         "validation_accuracy": best["val_accuracy"],

@@ -20,7 +20,7 @@ from benchmarks.recipe import harder, heard
 from benchmarks.trainings import Build
 from pipeline.config import Settings
 from pipeline.corpora import manifest, shards
-from pipeline.network import model
+from pipeline.network import history, model
 from pipeline.network.engine import tf_keras
 from pipeline.stages import evaluate, train
 
@@ -81,7 +81,7 @@ def _own_features(change: str, build: Build) -> Path:
 
 def _figures(corpus: Path, settings: Settings, examples: Path, folder: Path) -> dict[str, Any]:
     """All that the table shows."""
-    network, history = model.load(folder / train.MODEL), train.read_history(folder)
+    network, epochs = model.load(folder / train.MODEL), history.read(folder)
     clips = evaluate.examples_of(corpus, examples / manifest.VALIDATION, settings)
     return {
         "clips": len(clips.clips),
@@ -90,8 +90,8 @@ def _figures(corpus: Path, settings: Settings, examples: Path, folder: Path) -> 
         "missed": heard.missed(network, clips, settings),
         "parameters": trainings.parameters(network),
         "windows": len(shards.read(examples / manifest.TRAINING).index),
-        "epochs": len(history),
-        "training_s": sum(epoch["seconds"] for epoch in history),
+        "epochs": len(epochs),
+        "training_s": sum(epoch["seconds"] for epoch in epochs),
         "cpu": cpu(),
         "cores": cores(),
     }

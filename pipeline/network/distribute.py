@@ -55,13 +55,16 @@ def this_worker() -> Worker:
 
 @dataclass(frozen=True)
 class Together:
-    """How this process trains: alone, or as one of several workers that have a part of the files each."""
+    """How this process trains: on one processor, on several, or as one of several workers with a part of the files each.
+
+    Several processors share each batch evenly: what is left of an epoch might be too little for all of them.
+    """
 
     worker: Worker
     strategy: tf.distribute.Strategy
 
     def steps(self, rows: Sequence[int], batch_clips: int) -> int:
-        """Steps of an epoch; of several workers as many as the one with the fewest rows can make.
+        """Steps of an epoch; on several processors as many as the worker with the fewest rows can make.
 
         Parameters
         ----------
@@ -71,31 +74,35 @@ class Together:
         Raises
         ------
         SettingsError
-            If there is too little for each worker to make one.
+            If there is too little for each processor to make one.
         """
-        if self.worker.count == 1:
+        if self._processors == 1:
             return math.ceil(sum(rows) / batch_clips)
         fewest = min(sum(rows[number :: self.worker.count]) for number in range(self.worker.count))
-        steps = fewest // (self._replica_clips(batch_clips) * self._replicas)
-        remedy = "make features.shard_clips smaller, or train with fewer workers"
-        require(steps > 0, f"{len(rows)} shards are too few for {self.worker.count} workers; {remedy}")
+        steps = fewest // (self._share(batch_clips) * self._own_processors)
+        few = f"{sum(rows)} windows in {len(rows)} shards are too few for {self._processors} processors"
+        require(steps > 0, f"{few}; make features.shard_clips or train.batch_clips smaller, or train on fewer")
         return steps
 
     def batches(self, steps: int, batch_clips: int, make: Callable[[int], tf.data.Dataset]) -> tf.data.Dataset:
         """What `fit` takes: `make`, given the clips of a batch, makes an epoch of this worker's rows each time."""
-        if self.worker.count == 1:
+        if self._processors == 1:
             return make(batch_clips)
-        own = make(self._replica_clips(batch_clips)).take(steps * self._replicas).repeat()
+        own = make(self._share(batch_clips)).take(steps * self._own_processors).repeat()
         return self.strategy.distribute_datasets_from_function(lambda _: own)
 
     @property
-    def _replicas(self) -> int:
-        """Processors of one worker."""
-        return int(self.strategy.num_replicas_in_sync) // self.worker.count
+    def _processors(self) -> int:
+        """Of all workers."""
+        return int(self.strategy.num_replicas_in_sync)
 
-    def _replica_clips(self, batch_clips: int) -> int:
-        what = "train.batch_clips / processors that train together"
-        return exact_div(batch_clips, self.strategy.num_replicas_in_sync, what)
+    @property
+    def _own_processors(self) -> int:
+        return self._processors // self.worker.count
+
+    def _share(self, batch_clips: int) -> int:
+        """Clips of a batch for each processor."""
+        return exact_div(batch_clips, self._processors, "train.batch_clips / processors that train together")
 
 
 def together() -> Together:

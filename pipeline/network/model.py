@@ -53,7 +53,7 @@ def build(settings: Model, *, frames: int, n_mfcc: int, labels: int, mean: NDArr
 
 
 def log_mel(normalised: Tensor, std: NDArray) -> Tensor:
-    """The log-mel spectrogram `(batch, frames, n_mfcc)` of normalised MFCC, each band's mean taken off.
+    """The log-mel spectrogram `(batch, frames, n_mfcc)` of normalised MFCC: each band less its mean in training.
 
     librosa's MFCC are an orthonormal cosine transform of the log-mel spectrogram, in decibels: where there are as many
     MFCC as mel bands, the inverse gives it back exactly, and where there are fewer, a smoother one of as many bands.

@@ -26,7 +26,7 @@ def train_on(
 
     Returns
     -------
-    history
+    figures
         Loss and accuracy after each epoch, `val_loss` and `val_accuracy` where there is validation.
     """
     steps = int(examples.cardinality()) * settings.epochs

@@ -31,7 +31,7 @@ from pipeline.device.interpreter import MFCC, Network
 from pipeline.device.listing import printable
 from pipeline.device.recognizer import DEFAULT_FILE
 from pipeline.errors import StaleInput
-from pipeline.network import calibrate, model
+from pipeline.network import calibrate, history, model
 from pipeline.network.engine import tf_keras
 from pipeline.pages import tables
 from pipeline.pages.tables import BEFORE, KERAS
@@ -80,9 +80,7 @@ def run(
         labels, about = description["labels"], manifest.read_about(corpus)
         data = _data(settings, about) | _counts(corpus, labels)
         metrics: dict[str, Any] = {"labels": labels, "data": data, "splits": {}}
-        metrics["history"] = [
-            {name: float(value) for name, value in epoch.items()} for epoch in manifest.read_rows(train / "history.csv")
-        ]
+        metrics["history"] = history.read(train)
         metrics["temperature"] = json.loads((quantize / calibrate.TEMPERATURE).read_text(encoding="utf-8"))
         known = (manifest.TESTING, manifest.OFFICIAL, manifest.OTHERS, manifest.LEFT_OUT)
         splits = [split for split in known if (features / split).is_dir()]

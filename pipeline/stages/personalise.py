@@ -20,12 +20,11 @@ from pipeline.corpora.manifest import LEFT_OUT, TRAINING, VALIDATION, Clip, Foun
 from pipeline.corpora.shards import Shards
 from pipeline.corpora.windows import Shard
 from pipeline.errors import StaleInput
-from pipeline.network import batches, model, tuning
+from pipeline.network import batches, history, model, tuning
 from pipeline.network.engine import tf_keras
 from pipeline.receipt import Receipt
 
 MODEL = "model.keras"
-HISTORY = "history.csv"
 
 log = logging.getLogger(__name__)
 
@@ -89,12 +88,11 @@ def train(settings: Settings, features: Path, out: Path) -> str:
         start = Path(settings.personalise.bundle).parent / "train" / MODEL
         training, held_out = (shards.read(features / split) for split in (TRAINING, VALIDATION))
         mean, _ = shards.read_normaliser(features)
-        network, history = fine_tune(settings, start, training, mean, held_out)
-        columns = list(history)
-        manifest.write_rows(work / HISTORY, columns, zip(*history.values(), strict=True))
+        network, figures = fine_tune(settings, start, training, mean, held_out)
+        manifest.write_rows(work / history.FILE, list(figures), zip(*figures.values(), strict=True))
         shutil.copy(features / manifest.LABELS, work)
         network.save(work / MODEL)
-    return f"{settings.personalise.epochs} epochs, validation accuracy {history['val_accuracy'][-1]:.2%}"
+    return f"{settings.personalise.epochs} epochs, validation accuracy {figures['val_accuracy'][-1]:.2%}"
 
 
 def fine_tune(
@@ -119,7 +117,7 @@ def fine_tune(
 
     Returns
     -------
-    network, history
+    network, figures
         The network after the last epoch; loss and accuracy after each.
     """
     personalise = settings.personalise
@@ -147,10 +145,10 @@ def fine_tune(
     if held_out:
         mfcc, index = held_out.originals()
         validation = batches.validation(mfcc, index[:, shards.LABEL], classes=classes, batch_clips=after.batch_clips)
-    history = tuning.train_on(network, examples, after, validation=validation)
+    figures = tuning.train_on(network, examples, after, validation=validation)
     trained = model.load(start)  # in which nothing is marked as not to be trained
     trained.set_weights(network.get_weights())
-    return trained, history
+    return trained, figures
 
 
 def _of_base(settings: Settings, *stages: str) -> list[Receipt]:

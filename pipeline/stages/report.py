@@ -17,6 +17,8 @@ from pipeline.config import Settings
 from pipeline.corpora import manifest
 from pipeline.device.bundle import read_description
 from pipeline.device.mfcc import log_mel
+from pipeline.network import history
+from pipeline.network.history import Epoch
 from pipeline.pages import html, plots
 
 PAGE = "index.html"
@@ -42,10 +44,9 @@ def run(settings: Settings, corpus: Path, evaluate: Path, bundle: Path, out: Pat
     return str(out / PAGE)
 
 
-def _kept_epoch(history: list[dict[str, float]], settings: Settings) -> int:
+def _kept_epoch(epochs: list[Epoch], settings: Settings) -> int:
     """The best by validation loss; a network that is trained on with takes is kept as the last one leaves it."""
-    last = len(history) - 1
-    return last if settings.personalise.bundle else min(range(last + 1), key=lambda epoch: history[epoch]["val_loss"])
+    return len(epochs) - 1 if settings.personalise.bundle else history.best_epoch(epochs)
 
 
 def _worst(found: list[dict[str, Any]], corpus: Path, settings: Settings) -> Iterator[dict[str, Any]]:

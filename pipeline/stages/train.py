@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import logging
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,13 +20,12 @@ from pipeline import receipt
 from pipeline.config import Settings, Train
 from pipeline.corpora import manifest, shards
 from pipeline.errors import PipelineError
-from pipeline.network import batches, distribute, model, normalise
+from pipeline.network import batches, distribute, history, model, normalise
 from pipeline.network.distribute import Together
 from pipeline.network.engine import tf, tf_keras
 from pipeline.pages import plots
 
 MODEL = "model.keras"
-HISTORY = "history.csv"
 UNFINISHED = "unfinished"  # what only a resumed run needs
 TENSORBOARD = "tensorboard"
 
@@ -72,10 +70,11 @@ def train_network(
             _train(build, optimizer, settings, features, work)
         shutil.rmtree(work / UNFINISHED, ignore_errors=True)
         shutil.copy(features / manifest.LABELS, work)
-        history = read_history(work)
-    best = best_epoch(history)
-    accuracy = history[best]["val_accuracy"]
-    return f"best of {len(history)} epochs by validation loss: {best + 1}, validation accuracy {accuracy:.2%}"
+        epochs = history.read(work)
+    best = history.best_epoch(epochs)
+    accuracy = epochs[best]["val_accuracy"]
+    before = " before batch normalisation was settled" if settings.hears_no_people else ""
+    return f"best of {len(epochs)} epochs by validation loss: {best + 1}, validation accuracy {accuracy:.2%}{before}"
 
 
 def _train(
@@ -88,8 +87,8 @@ def _train(
 ) -> None:
     """Train into `work`, going on from what is there; a worker that isn't the chief goes on from the chief's folder."""
     together = distribute.together()
-    if chief and (chief / HISTORY).exists():
-        shutil.copy(chief / HISTORY, work)
+    if chief and (chief / history.FILE).exists():
+        shutil.copy(chief / history.FILE, work)
         shutil.copytree(chief / UNFINISHED, work / UNFINISHED)
     tf_keras.utils.set_random_seed(settings.train.seed)
     if settings.train.mixed_precision:
@@ -105,12 +104,12 @@ def _train(
         )
     keeper = Keeper(work, network, settings.train.patience_epochs)
     try:
-        if keeper.history:
-            log.info("going on after epoch %d", len(keeper.history))
-            keeper.restore(len(keeper.history) - 1)
-        if len(keeper.history) < settings.train.epochs and not keeper.is_over():
+        if keeper.epochs:
+            log.info("going on after epoch %d", len(keeper.epochs))
+            keeper.restore(len(keeper.epochs) - 1)
+        if len(keeper.epochs) < settings.train.epochs and not keeper.is_over():
             _fit(network, keeper, settings, features, work, together, steps)
-        keeper.restore(best_epoch(keeper.history))
+        keeper.restore(history.best_epoch(keeper.epochs))
     except tf.errors.OpError as error:
         if together.worker.count > 1:
             what = f"this worker or another one failed ({type(error).__name__})"
@@ -144,7 +143,7 @@ def _fit(
 ) -> None:
     training = shards.read(features / manifest.TRAINING, together.worker.number, together.worker.count)
     held_out, index = shards.read(features / manifest.VALIDATION).originals()
-    classes, began, waited_s = network.output_shape[-1], len(keeper.history), tf.Variable(0.0, dtype=tf.float64)
+    classes, began, waited_s = network.output_shape[-1], len(keeper.epochs), tf.Variable(0.0, dtype=tf.float64)
 
     def epoch(batch_clips: int) -> tf.data.Dataset:
         examples = batches.training(
@@ -173,25 +172,12 @@ def _fit(
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
-    took_s = sum(epoch["seconds"] for epoch in keeper.history[began:])
+    took_s = sum(epoch["seconds"] for epoch in keeper.epochs[began:])
     log.info("waiting for data: %.1f %% of the time", 100 * float(waited_s) / took_s)
 
 
 def _loss(settings: Train) -> tf_keras.losses.Loss:
     return tf_keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing)
-
-
-def read_history(folder: Path) -> list[dict[str, float]]:
-    """Loss and accuracy of each finished epoch, and the seconds it took."""
-    path = folder / HISTORY
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
-
-
-def best_epoch(history: Sequence[dict[str, float]]) -> int:
-    return min(range(len(history)), key=lambda epoch: history[epoch]["val_loss"])
 
 
 class Confusion(tf_keras.callbacks.Callback):
@@ -221,14 +207,14 @@ class Keeper(tf_keras.callbacks.Callback):
     def __init__(self, folder: Path, network: tf_keras.Model, patience_epochs: int) -> None:
         super().__init__()
         self.folder, self.network, self.patience_epochs = folder, network, patience_epochs
-        self.history = read_history(folder)
+        self.epochs = history.read(folder)
         self.state = tf.train.Checkpoint(model=network, optimizer=network.optimizer)
 
     def restore(self, epoch: int) -> None:
         self.state.read(str(self._path(epoch)))
 
     def is_over(self) -> bool:
-        return bool(self.history) and len(self.history) - 1 - best_epoch(self.history) >= self.patience_epochs
+        return bool(self.epochs) and len(self.epochs) - 1 - history.best_epoch(self.epochs) >= self.patience_epochs
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.began_s = time.perf_counter()
@@ -236,13 +222,9 @@ class Keeper(tf_keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         figures = {**(logs or {}), "seconds": time.perf_counter() - self.began_s}
         self.state.write(str(self._path(epoch)))
-        self.history.append({name: float(value) for name, value in figures.items()})
-        with (self.folder / HISTORY).open("a", newline="") as file:
-            writer = csv.DictWriter(file, self.history[0], lineterminator="\n")
-            if epoch == 0:
-                writer.writeheader()
-            writer.writerow(self.history[-1])
-        kept = {self._path(epoch).name, self._path(best_epoch(self.history)).name}
+        self.epochs.append({name: float(value) for name, value in figures.items()})
+        history.append(self.folder, self.epochs[-1])
+        kept = {self._path(epoch).name, self._path(history.best_epoch(self.epochs)).name}
         for path in (self.folder / UNFINISHED).iterdir():
             if path.stem not in kept:
                 path.unlink()
