@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from pipeline.config import SILENCE, TALK, UNKNOWN, Audio, Augment, Settings
 from pipeline.corpora import manifest, shards
@@ -47,10 +47,16 @@ def make(shard: Shard, work: Path, settings: Settings) -> None:
     if shards.is_finished(work / shard.split, shard.number):
         return
     # A matrix product is summed in another order by another number of threads, and its last bit would differ.
-    with threadpool_limits(1):
+    with _matrix_threads().limit(limits=1):
         rows = {n: _rows(n, shard, settings) for n in shard.clips}
         index = np.array(list(itertools.chain.from_iterable(rows.values())), np.int32)
         shards.write(work / shard.split, shard.number, index, _features(rows, shard, settings))
+
+
+@functools.cache
+def _matrix_threads() -> ThreadpoolController:
+    """Those of NumPy's matrix products; to look for them anew for each shard would take as long as ten clips."""
+    return ThreadpoolController()
 
 
 def _rows(n: int, shard: Shard, settings: Settings) -> list[Row]:

@@ -211,8 +211,9 @@ def fit(samples: Samples, clip_samples: int) -> Samples:
     start = fit_start(samples, clip_samples)
     if len(samples) >= clip_samples:
         return samples[start : start + clip_samples]
-    missing = clip_samples - len(samples)
-    return np.pad(samples, (-start, missing + start)).astype(np.float32, copy=False)
+    window = np.zeros(clip_samples, np.float32)
+    window[-start : len(samples) - start] = samples
+    return window
 
 
 def fit_start(samples: Samples, clip_samples: int) -> int:

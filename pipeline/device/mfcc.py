@@ -59,7 +59,7 @@ def log_mel(samples: Samples, *, audio: Audio, features: Features) -> NDArray[np
         hop_length=features.hop_samples(audio),
         center=False,
     )
-    mel = np.einsum("...ft,mf->...mt", np.abs(spectrum) ** 2, _mel_filters(audio, features), optimize=True)
+    mel = np.einsum("...ft,mf->...mt", librosa.util.abs2(spectrum), _mel_filters(audio, features), optimize=True)
     return np.asarray(librosa.power_to_db(mel, top_db=None))
 
 
