@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pipeline import config
 from pipeline.config import Settings
 from pipeline.corpora import espeak, kokoro, synthetic, voices
-from pipeline.corpora.manifest import SPLITS, TRAINING
+from pipeline.corpora.manifest import SPLITS
 from pipeline.errors import CorpusError, MissingExtra
 
 
@@ -97,8 +97,6 @@ def test_no_more_of_espeaks_voices_than_of_kokoros_are_heard() -> None:
         assert len(set(espeaks)) == count == len(heard[split]) - count
         assert {voice for voice, _ in espeaks} <= set(voices.cast(corpus)[split])
         assert len({accent for _, accent in espeaks}) > 2
-    first = [isinstance(voice, str) for voice, _ in heard[TRAINING][:40]]  # that other words are dealt out to
-    assert 10 < sum(first) < 30
 
 
 def test_where_kokoro_is_silent_all_of_espeaks_voices_are_heard() -> None:

@@ -23,7 +23,7 @@ from pipeline import config
 from pipeline.config import SILENCE, UNKNOWN, Settings
 from pipeline.corpora import manifest
 from pipeline.corpora.noise import seeded
-from pipeline.network import model
+from pipeline.network import history, model
 from pipeline.network.engine import tf_keras
 from pipeline.stages import corpus as corpus_stage
 from pipeline.stages import evaluate, train
@@ -35,7 +35,7 @@ SECTIONS = ("corpus", "augment", "model", "train")  # that a change may touch
 TAKES = (3, 10, 30)  # of each word, by other people than those of the testing split
 OTHERS_PERCENT = 20  # takes of other words, to a hundred of the words: what scripts/record.py asks for
 WORK = "own_words"  # the folder in BUILD for what is between the runs
-FORMAT = 2  # raise it when what is measured changes
+FORMAT = 3  # raise it when what is measured changes
 _OF_CORPUS = ("audio", "corpus")
 _OF_FEATURES = (*_OF_CORPUS, "features", "augment")
 
@@ -115,11 +115,11 @@ def _corpus_of(settings: Settings, build: Build) -> Path:
 
 def _figures(run: Run, build: Build, settings: Settings, examples: Path, folder: Path) -> dict[str, Any]:
     """All that the tables show; `testing` by the number of takes of each word, of the recipe as it is alone."""
-    network, history = model.load(folder / train.MODEL), train.read_history(folder)
+    network, epochs = model.load(folder / train.MODEL), history.read(folder)
     return {
         "validation": _score(network, _people(build, manifest.VALIDATION)),
         "testing": _with_takes(run, build, settings, examples, folder) if run.change == AS_IT_IS else {},
-        "training_s": sum(epoch["seconds"] for epoch in history),
+        "training_s": sum(epoch["seconds"] for epoch in epochs),
         "cpu": cpu(),
         "cores": cores(),
     }

@@ -159,15 +159,12 @@ def _speakers(corpus: Corpus) -> dict[str, list[Speaker]]:
     accents, neural = languages.accents(corpus), voices.kokoro_cast(corpus)
     speakers: dict[str, list[Speaker]] = {}
     for split, variants in voices.cast(corpus).items():
-        own: list[Speaker] = list(itertools.product(variants, accents))
+        of_split: list[Speaker] = list(itertools.product(variants, accents))
         others: list[Speaker] = [(voice, voice.accent) for voice in neural.get(split, ())]
         if others:
-            generator = seeded(corpus.seed, "speakers", split)
-            some = [own[n] for n in generator.permutation(len(own))[: len(others)]]
-            both = [*some, *others]
-            # Other words are dealt out in this order.
-            own = [both[n] for n in generator.permutation(len(both))]
-        speakers[split] = own
+            drawn = seeded(corpus.seed, "speakers", split).permutation(len(of_split))[: len(others)]
+            of_split = [*(of_split[n] for n in drawn), *others]
+        speakers[split] = of_split
     return speakers
 
 
