@@ -75,7 +75,7 @@ def test_three_speakers_are_enough_and_two_are_not(tmp_path: Path) -> None:
     )
     assert {c.split for c in found.candidates} == set(SPLITS)
     root = fill(tmp_path / "two", *by_speaker(speakers=SPEAKERS[:2]))
-    with pytest.raises(CorpusError, match=r'2 speakers of keywords \(anna, ben\) for 3 splits; .*split_by = "take"'):
+    with pytest.raises(CorpusError, match=r'keywords by anna, ben alone, and there are 3 splits; .*split_by = "take"'):
         find(root)
     assert find(root, split_by="take").candidates
 

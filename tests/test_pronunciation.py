@@ -163,7 +163,7 @@ def test_the_window_is_as_wide_as_the_longest_word_said_slowly_and_never_below_t
 @pytest.mark.parametrize(
     ("words", "language", "message"),
     [
-        (("four", "for"), "en", r"'four' and 'for' are both said fˈɔːɹ; remove one, or give it another pron"),
+        (("four", "for"), "en", r"'four' and 'for' are both said fˈɔːɹ; remove one, or write behind it another pron"),
         (("lamp [[l'amp]]", "light [[l'amp]]"), "en", r"'lamp' and 'light' are both said"),
         (("lamp [[l'a€mp]]",), "en", r"lamp \[\[l'a€mp\]\]: the voice en-us knows no phoneme after"),
         (("lamp [[日]]",), "en", r"lamp \[\[日\]\]: the voice en-us knows no phoneme after ''; write it with those"),

@@ -161,7 +161,7 @@ def _split_by_speaker(
     """Divide the speakers of keywords, and apart from them those of other words only."""
     speakers = Counter(take.speaker for take in sounds if take.word in keywords)
     if len(speakers) < len(SPLITS):
-        few = f"{len(speakers)} speakers of keywords ({', '.join(sorted(speakers))}) for {len(SPLITS)} splits"
+        few = f"keywords by {', '.join(sorted(speakers))} alone, and there are {len(SPLITS)} splits"
         raise CorpusError(f'{root}: {few}; record more speakers, or set split_by = "take" in [corpus]')
     others = Counter(take.speaker for take in sounds if take.word != SILENCE and take.speaker not in speakers)
     split_of = _divide(speakers, corpus) | _divide(others, corpus)

@@ -154,8 +154,8 @@ def _check_pairs(ipa: Mapping[str, Sequence[str]]) -> list[str]:
     for one, other, far in phonetics.alike(ipa):
         if all(phonetics.sounds(a) == phonetics.sounds(b) for a, b in zip(ipa[one], ipa[other], strict=True)):
             raise CorpusError(
-                f"corpus.keywords: {one!r} and {other!r} are both said {ipa[one][0]}; remove one, or give it another "
-                f"pronunciation, as {other} [[l'amp]]"
+                f"corpus.keywords: {one!r} and {other!r} are both said {ipa[one][0]}; remove one, or write behind it "
+                "another pronunciation, as in lamp [[l'amp]]"
             )
         how = "in some accents the same" if far == 0 else f"{100 * (1 - far):.0f} % the same"
         warnings.append(
