@@ -55,7 +55,7 @@ def this_worker() -> Worker:
 
 @dataclass(frozen=True)
 class Together:
-    """How this process trains: on one processor, on several, or as one of several workers with a part of the files each.
+    """How this process trains: on one processor, on several, or as one of several workers with some of the files each.
 
     Several processors share each batch evenly: what is left of an epoch might be too little for all of them.
     """
