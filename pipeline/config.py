@@ -110,7 +110,7 @@ class Corpus(Section):
     # Share of the keyword clips in the same split (Warden 2018); in training more of other words helps.
     unknown_percent: float = number(10.0, 0, 100)
     silence_percent: float = number(10.0, 0, 100)
-    training_unknown_percent: float = number(40.0, 0, 100)
+    training_unknown_percent: float = number(20.0, 0, 100)
     training_silence_percent: float = number(20.0, 0, 100)
     min_clip_ms: int = number(200, 0, 60_000)
     max_rejected_percent: float = number(5.0, 0, 100)

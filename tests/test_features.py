@@ -60,6 +60,7 @@ def test_fragments_are_added_and_change_nothing_else(tiny_build: Path, tmp_path:
     rows = set(map(tuple, without.index.tolist()))
     kept = [tuple(row) in rows for row in with_them.index.tolist()]
     assert with_them.index[kept].tolist() == without.index.tolist()
+    assert with_them.unspliced(CHANGES.copies).tolist() == np.flatnonzero(kept).tolist()
     assert len(kept) > sum(kept) == len(rows)
     np.testing.assert_allclose(np.concatenate(with_them.mfcc)[kept], np.concatenate(without.mfcc), atol=1e-3)
 

@@ -453,7 +453,8 @@ def test_what_is_hidden_is_the_mean_and_no_longer_than_set() -> None:
 def test_settled_statistics_are_those_of_the_windows_and_nothing_is_learnt(network: tf_keras.Model) -> None:
     settled, x = tf_keras.models.clone_model(network), clips(2 * normalise.BATCH_WINDOWS) * 2
     settled.set_weights(network.get_weights())
-    normalise.settle(settled, shards_of(x), seed=1)
+    others = clips(200) * 50  # that are none of the rows
+    normalise.settle(settled, [others, *shards_of(x)], len(others) + np.arange(len(x)), seed=1)
     seen = tf_keras.Model(settled.input, settled.get_layer("conv_1").output).predict(x, verbose=0)
     norm = settled.get_layer("conv_1_norm")
     np.testing.assert_allclose(norm.moving_mean, seen.mean(axis=(0, 1, 2)), atol=1e-4)

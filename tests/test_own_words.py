@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from pipeline.config import BACKGROUND_NOISE, UNKNOWN, load
+from pipeline import config
+from pipeline.config import BACKGROUND_NOISE, UNKNOWN
 from pipeline.corpora import folder, own_words
 from pipeline.corpora.own_words import Takes
 from pipeline.device import audio
@@ -38,9 +39,10 @@ def files(root: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(("words", "unknown"), [(1, 10), (5, 10), (6, 20), (10, 20)])
-def test_of_ten_other_words_each_there_is_one_for_five_words(words: int, unknown: int) -> None:
+def test_there_are_as_many_other_words_as_training_uses(words: int, unknown: int) -> None:
     asked = own_words.wanted([str(word) for word in range(words)], 10)
     assert asked[UNKNOWN] == unknown
+    assert asked[UNKNOWN] >= config.Corpus().training_unknown_percent / 100 * words * 10
     assert asked[BACKGROUND_NOISE] == 2
     assert len(asked) == words + 2
 
@@ -89,7 +91,7 @@ def test_the_corpus_reads_what_was_kept(speaker: str, tmp_path: Path) -> None:
     words = ["sésame", "lamp", "it's", 'a "b"; $c', "play music"]
     for name in (speaker, "ben", "cleo"):
         keep(takes(tmp_path, name, words), *words, *words, UNKNOWN, BACKGROUND_NOISE)
-    found = folder.find(load(corpus={"kind": "folder", "source": str(tmp_path)}))
+    found = folder.find(config.load(corpus={"kind": "folder", "source": str(tmp_path)}))
     assert found.keywords == tuple(sorted(words))
     assert {take.speaker for take in found.candidates} == {speaker, "ben", "cleo"}
     assert Counter(take.word for take in found.candidates) == {**dict.fromkeys(words, 6), UNKNOWN: 3}

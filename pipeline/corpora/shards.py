@@ -55,6 +55,10 @@ class Shards:
         parts = [part[chosen[start : start + len(part)]] for part, start in zip(self.mfcc, starts, strict=False)]
         return np.concatenate(parts), self.index[chosen]
 
+    def unspliced(self, copies: int) -> NDArray[np.int64]:
+        """Numbers of the rows but for those that are put together of two words, after the `copies` of a clip."""
+        return np.flatnonzero(self.index[:, COPY] <= copies)
+
 
 def write(folder: Path, number: int, index: NDArray[np.int32], mfcc: Iterable[NDArray[np.float32]]) -> None:
     """Write one shard; it counts as finished when its MFCC file has its name.

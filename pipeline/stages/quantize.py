@@ -84,5 +84,6 @@ def _compress(trained: tf_keras.Model, training: shards.Shards, features: Path, 
     pruned = compress.prune(trained, fit, sparsity=quantize.sparsity_percent / 100, steps=steps * after.epochs)
     clustered = compress.share_weights(pruned, fit, clusters=quantize.clusters)
     if settings.hears_no_people:
-        normalise.settle(clustered, training.mfcc, quantize.seed)
+        rows = training.unspliced(settings.augment.copies)
+        normalise.settle(clustered, training.mfcc, rows, quantize.seed)
     return clustered

@@ -120,7 +120,9 @@ def _train(
     trained = build()
     trained.set_weights(network.get_weights())
     if settings.hears_no_people:
-        normalise.settle(trained, shards.files(features / manifest.TRAINING), settings.train.seed)
+        training = shards.read(features / manifest.TRAINING)
+        rows = training.unspliced(settings.augment.copies)
+        normalise.settle(trained, training.mfcc, rows, settings.train.seed)
     trained.save(work / UNFINISHED / MODEL)
     (work / UNFINISHED / MODEL).rename(work / MODEL)
 
