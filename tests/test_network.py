@@ -402,6 +402,15 @@ def test_the_time_waited_for_data_is_what_a_step_had_to_wait(batch_s: float, ste
     assert (float(waited_s) > (time.perf_counter() - began) / 2) == (batch_s > step_s)
 
 
+def test_no_epoch_waits_for_a_tuner_at_its_end() -> None:
+    """TensorFlow's may sleep half as long as the epoch took, and the iterator waits for it."""
+    x, labels = clips(4), np.arange(4, dtype=np.int32) % LABELS
+    examples = batches.training([x], labels, MEAN, classes=LABELS, settings=Train(), features=FEATURES)
+    timed = batches.timed(examples, tf.Variable(0.0, dtype=tf.float64))
+    for data in (examples, timed, batches.validation(x, labels, classes=LABELS, batch_clips=2)):
+        assert data.options().autotune.enabled is False
+
+
 def test_rows_that_every_epoch_has_come_with_others_that_are_drawn_anew() -> None:
     x, labels = clips(20), np.arange(20, dtype=np.int32) % LABELS
     settings = Train(batch_clips=6, **UNCHANGED, mask_frames=0, mask_coefficients=0)

@@ -155,7 +155,7 @@ def test_statistics_are_settled_where_only_synthetic_voices_were_heard(
     of_kind = dataclasses.replace(settings, corpus=corpus, personalise=personal)
     features = tiny_build / "features"
     network = partial(train._build, partial(model.build, of_kind.model), of_kind, features)
-    train._train(network, train.adamw, of_kind, features, tmp_path)
+    train._keep(train._train(network, train.adamw, of_kind, features, tmp_path), of_kind, features, tmp_path)
     assert len(settled) == is_settled
     quantize._compress(network(), shards.read(features / "training"), features, of_kind)
     assert len(settled) == 2 * is_settled

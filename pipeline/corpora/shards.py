@@ -56,7 +56,10 @@ class Shards:
         return np.concatenate(parts), self.index[chosen]
 
     def unspliced(self, copies: int) -> NDArray[np.int64]:
-        """Numbers of the rows but for those that are put together of two words, after the `copies` of a clip."""
+        """Numbers of the rows that aren't put together of two words, which come after the `copies` of a clip.
+
+        Of a sentence's windows no more than `copies` are among them.
+        """
         return np.flatnonzero(self.index[:, COPY] <= copies)
 
 

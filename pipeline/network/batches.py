@@ -79,17 +79,24 @@ def validation(
     mfcc: NDArray[np.float32], labels: NDArray[np.int32], *, classes: int, batch_clips: int
 ) -> tf.data.Dataset:
     """The clips in order: `(clips, frames, n_mfcc)` and `(clips,)`."""
-    return tf.data.Dataset.from_tensor_slices((mfcc, np.eye(classes, dtype=np.float32)[labels])).batch(batch_clips)
+    data = tf.data.Dataset.from_tensor_slices((mfcc, np.eye(classes, dtype=np.float32)[labels]))
+    return data.batch(batch_clips).with_options(_options())
 
 
 def _dataset(
     batches: Callable[[], Iterator[Batch]], shape: tuple[int, ...], classes: int, count: int
 ) -> tf.data.Dataset:
     signature = (tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None, classes), tf.float32))
+    data = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(_options())
+
+
+def _options() -> tf.data.Options:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    data = tf.data.Dataset.from_generator(batches, output_signature=signature)
-    return data.apply(tf.data.experimental.assert_cardinality(count)).with_options(options)
+    # There is nothing to tune, and the end of an epoch waits for the tuner, which may sleep half as long as that took.
+    options.autotune.enabled = False
+    return options
 
 
 def timed(data: tf.data.Dataset, waited_s: tf.Variable) -> tf.data.Dataset:

@@ -23,6 +23,8 @@ def settle(network: tf_keras.Model, mfcc: Sequence[NDArray[np.float32]], rows: N
 
     Parameters
     ----------
+    network
+        With batch normalisation in it, as ours has.
     mfcc
         Memory-mapped shards, each float32 `(rows, frames, n_mfcc)`.
     rows
@@ -31,12 +33,13 @@ def settle(network: tf_keras.Model, mfcc: Sequence[NDArray[np.float32]], rows: N
         Of which windows come together.
     """
     layers = [layer for layer in network.layers if isinstance(layer, tf_keras.layers.BatchNormalization)]
+    front = tf_keras.Model(network.inputs, layers[-1].output)  # what comes after them has no say in them
     momentum = [layer.momentum for layer in layers]
     drawn = np.random.default_rng(seed).permutation(rows)[:WINDOWS]
     for number in range(max(1, len(drawn) // BATCH_WINDOWS)):
         for layer in layers:
             layer.momentum = number / (number + 1)  # so that the moving average is the mean of all batches
         batch = drawn[number * BATCH_WINDOWS : (number + 1) * BATCH_WINDOWS]
-        network(batches.gather(mfcc, batch), training=True)
+        front(batches.gather(mfcc, batch), training=True)
     for layer, own in zip(layers, momentum, strict=True):
         layer.momentum = own

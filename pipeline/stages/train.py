@@ -67,7 +67,7 @@ def train_network(
         return f"worker {worker.number + 1} of {worker.count} is done; the first one keeps what was learnt"
     with receipt.making(out, "train", settings, inputs) as work:
         if not (work / MODEL).exists():
-            _train(build, optimizer, settings, features, work)
+            _keep(_train(build, optimizer, settings, features, work), settings, features, work)
         shutil.rmtree(work / UNFINISHED, ignore_errors=True)
         shutil.copy(features / manifest.LABELS, work)
         epochs = history.read(work)
@@ -84,8 +84,8 @@ def _train(
     features: Path,
     work: Path,
     chief: Path | None = None,
-) -> None:
-    """Train into `work`, going on from what is there; a worker that isn't the chief goes on from the chief's folder."""
+) -> tf_keras.Model:
+    """Train, going on from what is in `work`; a worker that isn't the chief goes on from the chief's folder."""
     together = distribute.together()
     if chief and (chief / history.FILE).exists():
         shutil.copy(chief / history.FILE, work)
@@ -108,7 +108,7 @@ def _train(
             log.info("going on after epoch %d", len(keeper.epochs))
             keeper.restore(len(keeper.epochs) - 1)
         if len(keeper.epochs) < settings.train.epochs and not keeper.is_over():
-            _fit(network, keeper, settings, features, work, together, steps)
+            _fit(keeper, settings, features, together, steps)
         keeper.restore(history.best_epoch(keeper.epochs))
     except tf.errors.OpError as error:
         if together.worker.count > 1:
@@ -119,6 +119,11 @@ def _train(
     tf_keras.mixed_precision.set_global_policy("float32")  # its weights are float32 all along, and so are the files
     trained = build()
     trained.set_weights(network.get_weights())
+    return trained
+
+
+def _keep(trained: tf_keras.Model, settings: Settings, features: Path, work: Path) -> None:
+    """Save the network, its batch normalisation settled where it has heard synthetic voices alone."""
     if settings.hears_no_people:
         training = shards.read(features / manifest.TRAINING)
         rows = training.unspliced(settings.augment.copies)
@@ -134,15 +139,8 @@ def _build(architecture: Architecture, settings: Settings, features: Path) -> tf
     return architecture(frames=frames, n_mfcc=n_mfcc, labels=labels, mean=mean, std=std)
 
 
-def _fit(
-    network: tf_keras.Model,
-    keeper: Keeper,
-    settings: Settings,
-    features: Path,
-    work: Path,
-    together: Together,
-    steps: int,
-) -> None:
+def _fit(keeper: Keeper, settings: Settings, features: Path, together: Together, steps: int) -> None:
+    network, logs = keeper.network, keeper.folder / TENSORBOARD
     training = shards.read(features / manifest.TRAINING, together.worker.number, together.worker.count)
     held_out, index = shards.read(features / manifest.VALIDATION).originals()
     classes, began, waited_s = network.output_shape[-1], len(keeper.epochs), tf.Variable(0.0, dtype=tf.float64)
@@ -169,8 +167,8 @@ def _fit(
         steps_per_epoch=steps,
         callbacks=[
             keeper,
-            tf_keras.callbacks.TensorBoard(work / TENSORBOARD, histogram_freq=1, profile_batch=0),
-            Confusion(work / TENSORBOARD, held_out, index[:, shards.LABEL], manifest.read_labels(features)),
+            tf_keras.callbacks.TensorBoard(logs, histogram_freq=1, profile_batch=0),
+            Confusion(logs, held_out, index[:, shards.LABEL], manifest.read_labels(features)),
         ],
         verbose=1 if sys.stdout.isatty() else 2,
     )
