@@ -23,8 +23,6 @@ def settle(network: tf_keras.Model, mfcc: Sequence[NDArray[np.float32]], rows: N
 
     Parameters
     ----------
-    network
-        With batch normalisation in it, as ours has.
     mfcc
         Memory-mapped shards, each float32 `(rows, frames, n_mfcc)`.
     rows
@@ -33,7 +31,9 @@ def settle(network: tf_keras.Model, mfcc: Sequence[NDArray[np.float32]], rows: N
         Of which windows come together.
     """
     layers = [layer for layer in network.layers if isinstance(layer, tf_keras.layers.BatchNormalization)]
-    front = tf_keras.Model(network.inputs, layers[-1].output)  # what comes after them has no say in them
+    if not layers:  # as in some networks that ours is compared with
+        return
+    front = tf_keras.Model(network.inputs, [layer.output for layer in layers])  # what comes after has no say in them
     momentum = [layer.momentum for layer in layers]
     drawn = np.random.default_rng(seed).permutation(rows)[:WINDOWS]
     for number in range(max(1, len(drawn) // BATCH_WINDOWS)):
