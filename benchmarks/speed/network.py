@@ -19,6 +19,7 @@ from pipeline.config import Settings
 from pipeline.device.interpreter import MFCC, WAVEFORM, Network
 from pipeline.network import convert, model, waveform
 from pipeline.network.engine import tf, tf_keras
+from pipeline.network.frontend import Frontend
 from pipeline.stages.train import Architecture
 
 SETTINGS = Settings()
@@ -79,6 +80,9 @@ def _files(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
         "commands_features_int8.tflite": Network(
             convert.to_int8(model.after_normaliser(ours), calibration), "int8", MFCC, normaliser
         ),
+        "attention RNN, float, sound in": Network(
+            convert.to_float(_hearing(networks["attention_rnn"])), "attention RNN", WAVEFORM
+        ),
         "attention RNN, float, MFCC in": Network(convert.to_float(networks["attention_rnn"]), "attention RNN"),
         "DS-CNN, float, MFCC in": Network(convert.to_float(networks["ds_cnn"]), "DS-CNN"),
     }
@@ -99,6 +103,13 @@ def _files(networks: dict[str, tf_keras.Model], repeats: int) -> list[Figure]:
     floor_s = WINDOWS * sums / rate
     floor = f"a window: its {sums / 1e6:.1f} million multiply-adds alone"
     return beside({**seconds, floor: floor_s}, floor, WINDOWS, "ms a window")
+
+
+def _hearing(network: tf_keras.Model) -> tf_keras.Model:
+    """The network behind our front-end, as it would have to be on a phone; of one window."""
+    frontend = Frontend(SETTINGS.audio, SETTINGS.features)
+    sound = tf_keras.layers.Input(batch_shape=(1, SETTINGS.audio.clip_samples))
+    return tf_keras.Model(sound, network(tf_keras.layers.Lambda(lambda samples: frontend(samples)[None])(sound)))
 
 
 def multiply_adds(network: tf_keras.Model) -> int:
