@@ -69,7 +69,8 @@ def features(settings: Settings, corpus: Path, out: Path) -> str:
         }
         own_changes = dataclasses.replace(settings.augment, copies=settings.personalise.copies)
         noise = tuple(manifest.recordings(clips, TRAINING, BACKGROUND_NOISE))
-        takes = [n for n in range(len(clips)) if n not in set(numbers) and clips[n].label != BACKGROUND_NOISE]
+        known = set(numbers.tolist())
+        takes = [n for n in range(len(clips)) if n not in known and clips[n].label != BACKGROUND_NOISE]
         for split in (TRAINING, LEFT_OUT):
             of_split = {n: clips[n] for n in takes if clips[n].split == split}
             shard = Shard(corpus, split, there.get(split, 0), of_split, {}, noise)
